@@ -1,0 +1,136 @@
+"""Time, weigh and judge `blockwise` against FlashAttention and the others, on LLaVA's own shapes.
+
+python benchmarks/attention.py           everything; JSON, table and plot under docs/measured
+python benchmarks/attention.py --quick   two rounds a case: a rehearsal, not a result
+python benchmarks/attention.py --only Qwen2 --dtype bf16 --pass forward --part speed
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+from attention_accuracy import measure_accuracy
+from attention_contenders import contenders
+from attention_memory import measure_memory
+from attention_report import draw, write_table
+from attention_shapes import Case, cases
+
+from attnswitch.bench.statistics import estimate, ratio
+from attnswitch.bench.timing import Stop, interleave
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+PARTS = ("speed", "memory", "accuracy")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run what was asked for; results are saved after each case."""
+    options = _parser().parse_args(arguments)
+    torch.manual_seed(0)
+    found: dict[str, Any] = {"schema": "attnswitch.attention/1", "environment": _environment()}
+    found |= {"rows": [], "memory": [], "accuracy": []}
+    options.output.mkdir(parents=True, exist_ok=True)
+
+    def save() -> None:
+        path = options.output / "attention.json"
+        path.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+
+    if "speed" in options.part:
+        for case, name, direction in _selected(options):
+            row = _time(case, name, direction == "backward", options)
+            found["rows"].append(row)
+            write_table([row], sys.stdout)
+            save()
+    if "memory" in options.part:
+        found["memory"] = measure_memory(quick=options.quick)
+        save()
+    if "accuracy" in options.part:
+        found["accuracy"] = measure_accuracy()
+        save()
+    with (options.output / "attention.md").open("w", encoding="utf-8") as file:
+        write_table(found["rows"], file, found["memory"], found["accuracy"])
+    write_table([], sys.stdout, found["memory"], found["accuracy"])
+    if found["rows"]:
+        draw(found["rows"], options.output / "attention.svg")
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--only", default="", help="cases whose name contains this")
+    parser.add_argument("--tokens", type=int, help="cases of this length")
+    parser.add_argument("--mask", help="cases with this mask: full, causal, padded, packed")
+    parser.add_argument("--dtype", nargs="+", choices=DTYPES, default=list(DTYPES))
+    parser.add_argument(
+        "--pass", nargs="+", dest="direction", choices=("forward", "backward"),
+        default=["forward", "backward"],
+    )  # fmt: skip
+    parser.add_argument("--part", nargs="+", choices=PARTS, default=list(PARTS))
+    parser.add_argument("--against", nargs="+", help="contenders to run beside blockwise")
+    parser.add_argument("--rounds", type=int, default=15, help="at most this many rounds a case")
+    parser.add_argument("--seconds", type=float, default=20.0, help="a case's time, after 5 rounds")
+    parser.add_argument("--quick", action="store_true", help="two rounds a case")
+    parser.add_argument("--output", type=Path, default=Path("docs/measured"))
+    return parser
+
+
+def _selected(options: argparse.Namespace) -> list[tuple[Case, str, str]]:
+    chosen = [
+        case
+        for case in cases()
+        if options.only in case.name
+        and options.tokens in (None, case.tokens)
+        and options.mask in (None, case.mask)
+    ]
+    return [(c, d, p) for c in chosen for d in options.dtype for p in options.direction]
+
+
+def _time(case: Case, dtype: str, backward: bool, options: argparse.Namespace) -> dict[str, Any]:
+    attends, left_out = contenders(case, backward)
+    if options.against:
+        attends = {n: f for n, f in attends.items() if n in (*options.against, "blockwise")}
+    query, key, value = (t.requires_grad_(backward) for t in case.tensors(DTYPES[dtype]))
+    upstream = torch.randn_like(query)
+
+    def sample(attend: Any) -> Any:
+        def run() -> Any:
+            if not backward:
+                with torch.no_grad():
+                    return attend(query, key, value)
+            out = attend(query, key, value)
+            query.grad = key.grad = value.grad = None
+            out.backward(upstream)
+            return None
+
+        return run
+
+    stop = Stop(2, 2) if options.quick else Stop(5, options.rounds, options.seconds)
+    samples = interleave({name: sample(attend) for name, attend in attends.items()}, stop).seconds
+    return {
+        "case": case.name, "heads": f"{case.heads}({case.groups})x{case.width}",
+        "tokens": case.tokens, "batch": case.batch, "mask": case.mask, "dtype": dtype,
+        "pass": "forward+backward" if backward else "forward",
+        "seconds": {name: estimate(times)._asdict() for name, times in samples.items()},
+        "blockwise_over": {
+            name: ratio(samples["blockwise"], times)._asdict()
+            for name, times in samples.items() if name != "blockwise"
+        },
+        "left_out": left_out, "samples": samples,
+    }  # fmt: skip
+
+
+def _environment() -> dict[str, Any]:
+    return {
+        "torch": torch.__version__, "threads": torch.get_num_threads(),
+        "cpu": torch.backends.cpu.get_cpu_capability(), "machine": platform.machine(),
+        "python": platform.python_version(),
+    }  # fmt: skip
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,74 @@
+"""LLaVA's own training, with tiny random weights: its arguments, its losses, what ran."""
+
+from __future__ import annotations
+
+import json
+import re
+from concurrent.futures import Future
+from dataclasses import dataclass
+from pathlib import Path
+
+from compat.running import PROGRAMS, Finished, start
+
+STEPS = 20
+
+
+@dataclass(frozen=True)
+class Training:
+    """A training run on its way; waits for its end when asked for anything."""
+
+    future: Future[Finished]
+    seen: Path
+    output_folder: Path
+
+    def finished(self) -> Finished:
+        return self.future.result()
+
+    def losses(self) -> list[float]:
+        """The loss of each step, as LLaVA's trainer logs it."""
+        output = self.finished().expect_success().output
+        return [float(loss) for loss in re.findall(r"'loss': ([0-9.]+)", output)]
+
+    def operators(self) -> dict[str, list[str]]:
+        """{attention class: operators} of the second step, as the profiler saw them."""
+        self.finished().expect_success()
+        return json.loads(self.seen.read_text())
+
+
+def start_training(
+    environment: str,
+    module: str,
+    files: Path,
+    folder: Path,
+    *,
+    attn: str | None = None,
+    steps: int = STEPS,
+    options: tuple[str, ...] = (),
+) -> Training:
+    """Start `python -m MODULE` in an environment, with the second step watched."""
+    folder.mkdir(parents=True, exist_ok=True)
+    seen, output = folder / "seen.json", folder / "llava-tiny"
+    words = [*arguments(files, output, steps, environment), *options]
+    command = [PROGRAMS / "watch.py", seen, "-m", module, *words]
+    return Training(start(environment, command, attn=attn, cwd=folder), seen, output)
+
+
+def arguments(files: Path, output: Path, steps: int, environment: str) -> list[str]:
+    """What a user of LLaVA passes to its training scripts, for a CPU and a tiny model.
+
+    Transformers 4.31 has another name for the CPU. LLaVA 1.0 has no choice of projector, and
+    keeps its tower in float16, which a CPU's autocast to bfloat16 does not take: float32 there.
+    """
+    first = environment.endswith("1.0")
+    cpu = "--no_cuda True" if environment.startswith("4.31") else "--use_cpu True"
+    projector = "" if first else "--mm_projector_type mlp2x_gelu --bf16 True"
+    return f"""
+        --model_name_or_path {files}/llm --version v1 --data_path {files}/data.json
+        --image_folder {files}/images --vision_tower {files}/clip
+        {projector} {cpu} --mm_vision_select_layer -2
+        --mm_use_im_start_end False --mm_use_im_patch_token False
+        --output_dir {output} --max_steps {steps} --per_device_train_batch_size 2
+        --learning_rate 1e-3 --logging_steps 1 --save_strategy no --model_max_length 256
+        --lazy_preprocess True --report_to none --gradient_checkpointing False --seed 0
+        --disable_tqdm True
+    """.split()

@@ -1,0 +1,1 @@
+"""Programs that run inside an environment of the suite, by path; they import no attnswitch."""

@@ -1,0 +1,89 @@
+"""The real LLaVA 1.2.2 trains by its own, unmodified scripts, and obeys the switch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from compat.kernels import assert_only
+from compat.llava_training import STEPS, Training, arguments, start_training
+from compat.running import run
+
+ENVIRONMENTS = ("4.36", "4.37")
+SCRIPTS = ("train_mem", "train_xformers")
+CLASSES = ["CLIP", "Llama"]
+# A unit in the last place of bfloat16, relative, twice: one for each of the two runs compared.
+BF16_STEP = 2 * 2**-8
+FLOAT16_STEP = 2 * 2**-11
+
+Runs = dict[tuple[str, str, str | None], Training]
+
+
+@pytest.fixture(scope="module")
+def runs(tiny_files: Path, tmp_path_factory: pytest.TempPathFactory) -> Runs:
+    """All training runs, started together: {(environment, script, request): run}."""
+    cases = [(e, "train", None) for e in ENVIRONMENTS]
+    cases += [(e, s, r) for e in ENVIRONMENTS for s in SCRIPTS for r in ("standard", "flash")]
+    return {
+        (environment, script, request): start_training(
+            environment, f"llava.train.{script}", tiny_files,
+            tmp_path_factory.mktemp(f"{script}-{request}"), attn=request,
+        )
+        for environment, script, request in cases
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("environment", ENVIRONMENTS)
+def test_train_mem_dies_without_the_switch(environment, tiny_files, tmp_path):
+    command = [
+        "-m",
+        "llava.train.train_mem",
+        *arguments(tiny_files, tmp_path / "out", 1, environment),
+    ]
+    done = run(environment, command, cwd=tmp_path)
+    assert done.status == 1
+    assert "FlashAttention2 has been toggled on, but it cannot be used" in done.output
+
+
+@pytest.mark.parametrize("request_word", ["standard", "flash"])
+@pytest.mark.parametrize("script", SCRIPTS)
+@pytest.mark.parametrize("environment", ENVIRONMENTS)
+def test_losses_agree_with_llavas_own_training(runs, environment, script, request_word):
+    own = runs[environment, "train", None].losses()
+    switched = runs[environment, script, request_word].losses()
+    assert len(own) == len(switched) == STEPS
+    assert own[-1] < own[0] - 0.5, "nothing was learnt, so nothing can be compared"
+    for step, (a, b) in enumerate(zip(own, switched, strict=True)):
+        assert abs(a - b) <= BF16_STEP * a, f"step {step}: {a} and {b}"
+
+
+@pytest.mark.parametrize("request_word", ["standard", "flash"])
+@pytest.mark.parametrize("script", SCRIPTS)
+@pytest.mark.parametrize("environment", ENVIRONMENTS)
+def test_the_profiler_sees_only_what_was_asked(runs, environment, script, request_word):
+    operators = runs[environment, script, request_word].operators()
+    assert_only(operators, request_word, CLASSES)
+
+
+@pytest.mark.parametrize("environment", ENVIRONMENTS)
+def test_without_the_switch_tower_and_decoder_differ(runs, environment):
+    """The trap that the switch is for: sdpa is FlashAttention, and the tower has its own code."""
+    operators = runs[environment, "train", None].operators()
+    assert operators["CLIPAttention"] == ["aten::_softmax"]
+    flash = "aten::_scaled_dot_product_flash_attention_for_cpu"
+    assert operators["LlamaSdpaAttention"] == [flash]
+
+
+@pytest.mark.parametrize("request_word", ["standard", "flash"])
+def test_in_float32_losses_agree_closely(tiny_files, tmp_path, request_word):
+    """Without bfloat16's rounding; LLaVA then keeps the vision tower in float16."""
+    options = ("--bf16", "False")
+    runs = [
+        start_training("4.37", f"llava.train.{script}", tiny_files, tmp_path / script,
+                       attn=request, steps=6, options=options)
+        for script, request in (("train", None), ("train_mem", request_word))
+    ]  # fmt: skip
+    own, switched = (training.losses() for training in runs)
+    assert len(own) == 6
+    assert own == pytest.approx(switched, rel=FLOAT16_STEP)

@@ -1,0 +1,66 @@
+"""How large a block is, and how many workers share a call."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+
+# One worker's scores: 1 Mi elements, 4 MiB in fp32. On a core with 1.25 MiB of L2 (Ice Lake) blocks
+# of 256 to 450 rows (query rows × heads of a group) ran fastest, blocks of 64 took 1.25 to 1.4
+# times as long (each product reads all keys again), and above 512 rows the softmax slowed down: so
+# rows are bounded by ROWS while the keys are few, and by this budget, which bounds memory, where
+# they are many.
+SCORE_ELEMENTS = 1 << 20
+ROWS = 448
+# Keys and values are made contiguous and fp32 once a head where that takes at most 2 MiB each, and
+# otherwise this many at a time, again for every block, which bounds memory.
+PACKED_ELEMENTS = 1 << 19
+CHUNK_KEYS = 1024
+# A decoded token has so few rows that the keys are the work: as many heads as their copies allow
+# share one batched product, instead of one Python step a head.
+FEW_ROWS = 16
+# Below this many multiply-adds (some 0.3 ms of two cores) a call is not handed to workers.
+PARALLEL_FLOPS = 2.0e7
+# On a GPU all heads run in one batched product; 64 Mi elements are 256 MiB of fp32 scores.
+CUDA_SCORE_ELEMENTS = 1 << 26
+
+
+class BlockSize(NamedTuple):
+    """What one step computes: query rows, key-value heads, heads of a group; keys of one copy."""
+
+    rows: int
+    groups: int
+    heads: int
+    chunk: int
+
+
+def choose_block_size(q_BHTD: torch.Tensor, k_BGSD: torch.Tensor, block_rows: int) -> BlockSize:
+    """Choose from the shapes alone, so that the backward pass chooses the same.
+
+    ``block_rows`` above 0 is the caller's wish for the rows of a block.
+    """
+    H, T = q_BHTD.shape[1:3]
+    G, S = k_BGSD.shape[1:3]
+    if q_BHTD.device.type != "cpu":
+        rows = max(1, min(T, CUDA_SCORE_ELEMENTS // max(1, H * S)))
+        return BlockSize(block_rows or rows, G, H // G, S)
+    if T * (H // G) <= FEW_ROWS:
+        groups = max(1, min(G, PACKED_ELEMENTS // max(1, S * q_BHTD.shape[3])))
+        return BlockSize(block_rows or max(1, T), groups, H // G, S)
+    total = max(8, min(ROWS, SCORE_ELEMENTS // max(1, S)))
+    heads = min(H // G, max(1, total // 4))
+    rows = max(1, min(T, total // heads))
+    if heads == 1:
+        rows = min(rows, 320)
+    blocks = -(-T // rows)
+    chunk = S if q_BHTD.shape[3] * S <= PACKED_ELEMENTS else CHUNK_KEYS
+    return BlockSize(block_rows or -(-T // blocks), 1, heads, chunk)
+
+
+def choose_workers(q_BHTD: torch.Tensor, k_BGSD: torch.Tensor) -> int:
+    """Return how many threads a call is worth: PyTorch's own number, or one."""
+    B, H, T, D = q_BHTD.shape
+    if q_BHTD.device.type != "cpu" or B * H * T * D * k_BGSD.shape[2] < PARALLEL_FLOPS:
+        return 1
+    return torch.get_num_threads()

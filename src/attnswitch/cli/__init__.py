@@ -1,0 +1,1 @@
+"""The commands: parse, call, print. One small file each; `print` and exit statuses live here."""

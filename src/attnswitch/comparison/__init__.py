@@ -1,0 +1,1 @@
+"""One model answers under two requests: what ran, what it cost, and whether the outputs agree."""

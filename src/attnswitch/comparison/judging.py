@@ -1,0 +1,220 @@
+"""Judge both runs of a comparison by the rule: locally at every site, and in the logits.
+
+The tokens of the baseline's answer are forced on everyone, so that logits can be compared step by
+step. Padding is judged too, on a batch made of the same prompt twice, one of them longer.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+
+from attnswitch.comparison.runs import Run, generate
+from attnswitch.switch import apply
+from attnswitch.types import Receipt
+from attnswitch.verification.local import REFERENCE, YARDSTICK, LocalError, local_errors
+from attnswitch.verification.precise import one_precision_up, upcast
+from attnswitch.verification.rule import FACTOR, Errors, Judgement, judge
+
+# The local check runs the reference at each site of each step; a few decoded tokens show the
+# decode path, more would only repeat it.
+LOCAL_STEPS = 4
+
+
+@dataclass(frozen=True)
+class Check:
+    """One application of the rule to one run: `what` says to which tensor."""
+
+    run: str
+    what: str
+    judgement: Judgement
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON data."""
+        return {"run": self.run, "what": self.what, **self.judgement.to_json()}
+
+
+@dataclass(frozen=True)
+class Difference:
+    """The first token that differs, and the reference's margin between the two candidates.
+
+    `margin` is the reference's logit of the baseline's token minus that of the candidate's;
+    `near_tie` says that its size is within the allowed error of the logits.
+    """
+
+    position: int
+    baseline_token: int
+    candidate_token: int
+    margin: float
+    allowed: float
+
+    @property
+    def near_tie(self) -> bool:
+        """Whether rounding explains the flip."""
+        return abs(self.margin) <= self.allowed
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON data."""
+        return {**vars(self), "near_tie": self.near_tie}
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Everything that was judged, and the answer."""
+
+    checks: list[Check]
+    sites: list[LocalError]
+    difference: Difference | None
+
+    @property
+    def agrees(self) -> bool:
+        """Every check passes, and the tokens are the same or differ by a near tie."""
+        return not self.failures() and (self.difference is None or self.difference.near_tie)
+
+    def failures(self) -> list[str]:
+        """What fails, sites first and in model order: the first is where to look."""
+        sites = [
+            f"{e.backend} at {e.site.path} ({e.phase})" for e in self.sites
+            if not e.judgement.passes
+        ]  # fmt: skip
+        return sites + [f"{c.run} in the {c.what}" for c in self.checks if not c.judgement.passes]
+
+
+class _Forced:
+    """A logits processor that lets only the given tokens through, one a step."""
+
+    def __init__(self, tokens: Sequence[int], prompt_length: int):
+        self.tokens, self.prompt_length = tokens, prompt_length
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        step = input_ids.shape[1] - self.prompt_length
+        forced = torch.full_like(scores, -torch.inf)
+        forced[:, self.tokens[step]] = 0.0
+        return forced
+
+
+def answer_logits(model: Any, inputs: Mapping[str, Any], tokens: Sequence[int]) -> torch.Tensor:
+    """[steps, vocabulary] logits while `tokens` are forced, by prefill and cached decoding."""
+    out = generate(
+        model, inputs, len(tokens),
+        logits_processor=[_Forced(tokens, inputs["input_ids"].shape[1])],
+        output_logits=True, return_dict_in_generate=True,
+    )  # fmt: skip
+    return torch.stack([step[0] for step in out.logits])
+
+
+def last_logits(model: Any, inputs: Mapping[str, Any]) -> torch.Tensor:
+    """[batch, vocabulary] logits of the last position of each sequence (left padding)."""
+    with torch.inference_mode():
+        return model(**inputs).logits[:, -1].clone()
+
+
+def judge_runs(
+    model: Any,
+    baseline: Run,
+    candidate: Run,
+    inputs: Mapping[str, Any],
+    padded: Mapping[str, Any] | None,
+    on_step: Callable[[str], None] = lambda _: None,
+) -> Verdict:
+    """Judge both runs; `padded` is the left-padded batch, or None where the model takes none."""
+    runs = (baseline, candidate)
+    checks: list[Check] = []
+    tokens = baseline.tokens
+    on_step("judging the logits of the answer")
+    answers = _under_each(model, runs, inputs, lambda given: answer_logits(model, given, tokens))
+    checks += _check(runs, answers, "logits of the answer")
+    if padded is not None:
+        on_step("judging a left-padded batch")
+        lasts = _under_each(model, runs, padded, lambda given: last_logits(model, given))
+        checks += _check(runs, lasts, "logits of a left-padded batch")
+    on_step("judging every site on the same inputs")
+    sites = _pooled(_local(model, runs, inputs, padded, tokens))
+    allowed = next(c for c in checks if c.run == candidate.request.word).judgement.allowed.max
+    difference = _first_difference(tokens, candidate.tokens, answers["reference"], allowed)
+    return Verdict(checks, sites, difference)
+
+
+def _under_each(
+    model: Any,
+    runs: Sequence[Run],
+    inputs: Mapping[str, Any],
+    compute: Callable[[Mapping[str, Any]], torch.Tensor],
+) -> dict[str, torch.Tensor]:
+    """What `compute` gives under the reference, the yardstick and each run's request."""
+    found = {}
+    with one_precision_up(model) as dtype, apply(model, REFERENCE):
+        found[REFERENCE.word] = compute(upcast(inputs, dtype))
+    for request in [YARDSTICK, *(run.request for run in runs)]:
+        with apply(model, request):
+            found[request.word] = compute(inputs)
+    return found
+
+
+def _check(runs: Sequence[Run], tensors: dict[str, torch.Tensor], what: str) -> list[Check]:
+    return [
+        Check(word, what, judge(tensors[word], tensors["yardstick"], tensors["reference"]))
+        for word in dict.fromkeys(run.request.word for run in runs)
+    ]
+
+
+def _local(
+    model: Any,
+    runs: Sequence[Run],
+    inputs: Mapping[str, Any],
+    padded: Mapping[str, Any] | None,
+    tokens: Sequence[int],
+) -> list[LocalError]:
+    judged = dict.fromkeys(_carried_out(r) for run in runs for r in run.receipts)
+    backends = [name for name in judged if name is not None]
+    steps = tokens[:LOCAL_STEPS]
+    found = local_errors(model, backends, lambda: answer_logits(model, inputs, steps))
+    if padded is not None:
+        rows = padded["attention_mask"].bool()
+        found += local_errors(model, backends, lambda: last_logits(model, padded), rows)
+    return found
+
+
+def _carried_out(receipt: Receipt) -> str | None:
+    """The backend to judge: the planned one, or what ran where the project chose for itself."""
+    return receipt.backend if receipt.planned in (None, "auto") else receipt.planned
+
+
+def _pooled(errors: Sequence[LocalError]) -> list[LocalError]:
+    """One judgement for each site, phase and backend, over all its calls together.
+
+    A decoded token's output is a hundred numbers; taken alone, its root mean square says little.
+    """
+    groups: dict[tuple[str, str, str], list[LocalError]] = {}
+    for error in errors:
+        groups.setdefault((error.site.path, error.phase, error.backend), []).append(error)
+    return [
+        replace(group[0], judgement=_together([e.judgement for e in group]))
+        for group in groups.values()
+    ]
+
+
+def _together(calls: Sequence[Judgement]) -> Judgement:
+    """The rule over several calls: the largest of the largest, the mean of the squares."""
+    error, yardstick = (
+        Errors(max(e.max for e in each), math.sqrt(sum(e.rms**2 for e in each) / len(each)))
+        for each in ([c.error for c in calls], [c.yardstick_error for c in calls])
+    )
+    floor = max(c.allowed.max - FACTOR * c.yardstick_error.max for c in calls)
+    allowed = Errors(FACTOR * yardstick.max + floor, FACTOR * yardstick.rms)
+    return Judgement(error, yardstick, allowed, all(c.finite for c in calls))
+
+
+def _first_difference(
+    baseline: Sequence[int], candidate: Sequence[int], reference: torch.Tensor, allowed: float
+) -> Difference | None:
+    for position, pair in enumerate(zip(baseline, candidate, strict=False)):
+        if pair[0] != pair[1]:
+            row = reference[position]
+            margin = (row[pair[0]] - row[pair[1]]).item()
+            return Difference(position, pair[0], pair[1], margin, allowed)
+    return None

@@ -1,0 +1,89 @@
+"""What is asked right now: the requests in force in this process, and the choice of each module.
+
+The switch and the arming code write here, the seams and the trace read. It holds plain data, so
+that the trace can compare what was asked with what it saw without importing the switch.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+from attnswitch.types import Choice
+
+MODULE_ATTRIBUTE = "_attnswitch_choice"
+
+_process: list[Choice] = []
+_barring_plans: list[object] = []
+_lock = threading.Lock()
+
+
+class _PerThread(threading.local):
+    """Choices pushed by modules that reach attention through the operator, one stack a thread."""
+
+    def __init__(self) -> None:
+        self.stack: list[Choice] = []
+
+
+_thread = _PerThread()
+
+
+def push_process(choice: Choice) -> None:
+    """Put a request in force for the whole process, over those already there."""
+    with _lock:
+        _process.append(choice)
+
+
+def remove_process(choice: Choice) -> None:
+    """Take out the newest occurrence of `choice`; other requests keep their order."""
+    with _lock:
+        for position in range(len(_process) - 1, -1, -1):
+            if _process[position] is choice:
+                del _process[position]
+                return
+
+
+def of_process() -> Choice | None:
+    """The request in force for the process, or None."""
+    return _process[-1] if _process else None
+
+
+def push_thread(choice: Choice) -> None:
+    """Put a module's choice in force on this thread."""
+    _thread.stack.append(choice)
+
+
+def pop_thread() -> None:
+    """End the newest module choice on this thread."""
+    _thread.stack.pop()
+
+
+def of_call() -> Choice | None:
+    """The choice for a call made now on this thread: a module's, else the process's."""
+    if _thread.stack:
+        return _thread.stack[-1]
+    return _process[-1] if _process else None
+
+
+def of_module(module: Any) -> Choice | None:
+    """The choice that `apply` gave this module, or None."""
+    return module.__dict__.get(MODULE_ATTRIBUTE)
+
+
+def begin_barring_plan(plan: object) -> None:
+    """A model was switched by `apply` to backends that are not FlashAttention."""
+    _barring_plans.append(plan)
+
+
+def end_barring_plan(plan: object) -> None:
+    """The plan was undone."""
+    _barring_plans[:] = [other for other in _barring_plans if other is not plan]
+
+
+def refusion_barred() -> bool:
+    """Whether hand-written attention that is compiled now must stay as it is written.
+
+    One switched model is enough: which model a graph belongs to is not known when it is compiled.
+    """
+    choice = of_call()
+    return bool(_barring_plans) or (choice is not None and choice.bars_flash)

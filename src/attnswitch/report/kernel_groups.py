@@ -1,0 +1,74 @@
+"""Receipts that say the same thing, counted together."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from attnswitch.report.vocabulary import listing_order, role_and_phase
+
+Receipt = dict[str, Any]
+
+
+@dataclass
+class KernelGroup:
+    """What ran in one role and phase, the same way and known in the same manner.
+
+    `calls` counts attention calls over all sites; `executed` is empty where nothing was seen.
+    """
+
+    role: str
+    phase: str
+    backend: str
+    family: str
+    executed: tuple[str, ...]
+    evidence: str
+    planned: str | None
+    calls: int = 0
+    sites: list[str] = field(default_factory=list)
+
+    @property
+    def off_plan(self) -> bool:
+        """Whether something else ran than was planned."""
+        return self.planned not in (None, "auto", self.backend)
+
+
+def kernel_groups(receipts: Iterable[Receipt]) -> list[KernelGroup]:
+    """One group for each role, phase, backend, kernels and evidence, in listing order."""
+    groups: dict[Hashable, KernelGroup] = {}
+    for receipt in receipts:
+        group = groups.setdefault(_key(receipt), _empty_group(receipt))
+        group.calls += receipt.get("calls") or 0
+        site = receipt.get("site") or ""
+        if site not in group.sites:
+            group.sites.append(site)
+    return sorted(groups.values(), key=lambda group: listing_order(group.role, group.phase))
+
+
+def _empty_group(receipt: Receipt) -> KernelGroup:
+    role, phase = role_and_phase(receipt)
+    return KernelGroup(
+        role=role,
+        phase=phase,
+        backend=receipt.get("backend") or "unknown",
+        family=receipt.get("family") or "unknown",
+        executed=tuple(receipt.get("executed") or ()),
+        evidence=receipt.get("evidence") or "unobserved",
+        planned=receipt.get("planned"),
+    )
+
+
+def _key(receipt: Receipt) -> Hashable:
+    group = _empty_group(receipt)
+    return (*role_and_phase(receipt), group.backend, group.family, group.executed,
+            group.evidence, group.planned)  # fmt: skip
+
+
+def same_kernels(one: Iterable[Receipt], other: Iterable[Receipt]) -> bool:
+    """Whether two runs ran the same kernels everywhere, so that their times must not be ranked."""
+    return _signature(one) == _signature(other)
+
+
+def _signature(receipts: Iterable[Receipt]) -> set[Hashable]:
+    return {(g.role, g.phase, g.backend, g.executed) for g in kernel_groups(receipts)}

@@ -1,0 +1,1 @@
+"""Seams: the points where code reaches attention and the switch can stand. One file a seam."""

@@ -1,0 +1,97 @@
+"""The site seam: transformers' table of attention functions, for models switched by `apply`.
+
+`apply` leaves the name "sdpa" in a model's config, so that its masks and its checks stay those of
+SDPA, and writes a choice on each attention module. The table's "sdpa" function is replaced by one
+that looks at the module first. A module without a choice gets transformers' own function, so
+other models are untouched; compiled code specialises on the module and keeps its choice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from attnswitch import intent
+from attnswitch.backends import attend_with
+from attnswitch.errors import UnavailableError
+
+_original: Callable[..., Any] | None = None
+_holders = 0
+
+# Arguments that change the result of attention; a backend here does not take them.
+_MEANINGFUL = ("softcap", "s_aux", "sinks", "position_bias", "alibi")
+
+
+def hold() -> None:
+    """Stand in the table; the first holder installs, later ones count."""
+    global _original, _holders
+    table = _table()
+    if _holders == 0:
+        _original = table["sdpa"]
+        table["sdpa"] = attend_at_site
+    _holders += 1
+
+
+def release() -> None:
+    """Leave the table when the last holder is gone."""
+    global _original, _holders
+    _holders -= 1
+    if _holders == 0:
+        _table()["sdpa"] = _original
+        _original = None
+
+
+def _table() -> Any:
+    """The mapping that all of transformers' attention tables share."""
+    from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+
+    return getattr(type(ALL_ATTENTION_FUNCTIONS), "_global_mapping", ALL_ATTENTION_FUNCTIONS)
+
+
+def attend_at_site(
+    module: torch.nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    dropout: float = 0.0,
+    scaling: float | None = None,
+    is_causal: bool | None = None,
+    **kwargs: Any,
+) -> tuple[torch.Tensor, None]:
+    """Attention of one module by its choice, in the form transformers expects.
+
+    query [B, H, T, D], key and value [B, G, S, D]; returns ([B, T, H, E], None). The causal flag
+    holds only without a mask and with more than one query row, as in transformers' function; the
+    unused tail of a static cache is cut off, since SDPA's causal triangle is aligned top-left.
+    """
+    choice = intent.of_module(module)
+    if choice is None or choice.backend == "auto":
+        assert _original is not None
+        return _original(
+            module, query, key, value, attention_mask,
+            dropout=dropout, scaling=scaling, is_causal=is_causal, **kwargs,
+        )  # fmt: skip
+    _refuse_what_is_not_implemented(choice, kwargs)
+    wanted = getattr(module, "is_causal", True) if is_causal is None else is_causal
+    rows = query.shape[2]
+    causal = bool(wanted) and attention_mask is None and rows > 1
+    if causal and key.shape[2] > rows:
+        key, value = key[:, :, :rows], value[:, :, :rows]
+    out_BHTE = attend_with(choice.backend)(
+        query, key, value, attention_mask, dropout, causal,
+        scale=scaling, enable_gqa=query.shape[1] != key.shape[1],
+    )  # fmt: skip
+    return out_BHTE.transpose(1, 2).contiguous(), None
+
+
+def _refuse_what_is_not_implemented(choice: Any, kwargs: dict[str, Any]) -> None:
+    for name in _MEANINGFUL:
+        if kwargs.get(name) is not None:
+            raise UnavailableError(
+                f"this model passes {name!r} to its attention, which {choice.backend!r} does not "
+                "take here; it is not dropped in silence",
+                remedy="Ask for 'auto' or 'eager' for this model",
+            )

@@ -1,0 +1,1 @@
+"""Where each generation of transformers turns a name into an attention function."""

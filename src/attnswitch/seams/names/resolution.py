@@ -1,0 +1,71 @@
+"""Which name the request in force wants for a model class, whatever the project asked for."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from attnswitch import intent
+from attnswitch.backends.catalogue import CATALOGUE
+from attnswitch.errors import UnavailableError
+from attnswitch.seams.names import eager_only
+from attnswitch.types import Choice
+
+_logger = logging.getLogger("attnswitch")
+
+
+def choice_in_force() -> Choice | None:
+    """The request for this process, or None where the project's own choice stands."""
+    choice = intent.of_process()
+    return None if choice is None or choice.backend == "auto" else choice
+
+
+def wanted_name(choice: Choice, model_class: Any, config: Any, asked: Any) -> str:
+    """What `model_class` is to use instead of `asked`: "sdpa" or "eager".
+
+    A model made of other models gets "sdpa", which its parts resolve again, each for itself. A
+    class with only arithmetic of its own keeps it ("eager") where that meets the request: it is
+    standard attention, and no FlashAttention.
+
+    Raises:
+        UnavailableError: the request cannot be met by the class's own arithmetic.
+    """
+    if choice.backend == "eager":
+        wanted = "eager"
+    elif supports_sdpa(model_class) or is_composite(config):
+        wanted = "sdpa"
+    elif eager_only.reaches(model_class) or _own_code_meets(choice):
+        wanted = "eager"
+    else:
+        raise UnavailableError(
+            f"{choice.source} asks for {choice.requested!r}, but {model_class.__name__} "
+            "cannot use it",
+            reasons=["it has attention code of its own only (no SDPA support in transformers)"],
+            remedy="Ask for 'standard' or 'auto'",
+        )
+    if asked not in (None, wanted):
+        _logger.info("%s: the project asked for %r, %s makes it %r",
+                     model_class.__name__, asked, choice.source, wanted)  # fmt: skip
+    return wanted
+
+
+def supports_sdpa(model_class: Any) -> bool:
+    """Whether transformers says that this model class can use SDPA."""
+    return bool(getattr(model_class, "_supports_sdpa", False))
+
+
+def is_composite(config: Any) -> bool:
+    """Whether a configuration holds those of other models, as LLaVA's does."""
+    base = _config_class()
+    return any(isinstance(part, base) for part in vars(config).values())
+
+
+def _config_class() -> type:
+    from transformers.configuration_utils import PretrainedConfig
+
+    return PretrainedConfig
+
+
+def _own_code_meets(choice: Choice) -> bool:
+    """Eager code is standard attention; it is not the one backend that was asked for by name."""
+    return choice.bars_flash and choice.requested not in CATALOGUE

@@ -1,0 +1,46 @@
+"""Carry a call out: look up which backend is in force, and hand the call to it."""
+
+from __future__ import annotations
+
+from attnswitch import intent
+from attnswitch.errors import UnavailableError
+from attnswitch.seams.package.attention import rows_in_blocks, with_masks
+from attnswitch.seams.package.attention.call import AttentionCall, AttentionResult
+from attnswitch.types import Choice
+
+
+def run(call: AttentionCall) -> AttentionResult:
+    """Compute `call` by the choice in force on this thread.
+
+    Raises:
+        UnavailableError: no request is in force, or the backend cannot take this call.
+    """
+    choice = intent.of_call()
+    backend = _backend(choice, call)
+    if backend == "blockwise":
+        return rows_in_blocks.run(call)
+    return with_masks.run(backend, call)
+
+
+def _backend(choice: Choice | None, call: AttentionCall) -> str:
+    """The backend to use here, or an error that says why there is none."""
+    if choice is None or choice.backend == "auto":
+        asked = "no request is" if choice is None else f"{choice.source} asking for 'auto' is"
+        raise UnavailableError(
+            f"{call.function}: the package it belongs to does not work here, and {asked} in force "
+            "that attnswitch's stand-in could carry out",
+            remedy="Keep attnswitch.use('standard') open, or set ATTNSWITCH=standard",
+        )
+    if choice.backend == "eager":
+        raise UnavailableError(
+            f"{choice.source} asks for 'eager', but this code calls {call.function} and has no "
+            "attention code of its own",
+            remedy="Ask for 'math' or 'standard' instead",
+        )
+    if choice.backend == "flash_attn" and call.function.startswith("flash_attn"):
+        raise UnavailableError(
+            f"{choice.source} asks for 'flash_attn', but {call.function} is attnswitch's "
+            "stand-in: the package itself does not work here",
+            remedy="Ask for 'flash' (PyTorch's own kernel) or 'standard'",
+        )
+    return choice.backend

@@ -1,0 +1,1 @@
+"""How the functions get into a process: stand-in modules, replaced functions, and the way back."""

@@ -1,0 +1,1 @@
+"""The attention part of `xformers.ops`, computed by the backend in force."""

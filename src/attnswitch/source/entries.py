@@ -1,0 +1,128 @@
+"""Finds the programs of a tree: Python scripts, installed commands, and shell scripts."""
+
+from __future__ import annotations
+
+import ast
+import posixpath
+import re
+from dataclasses import dataclass, field
+
+from attnswitch.source.project import Module, Project
+from attnswitch.source.tree import SourceFile
+
+_KINDS = (
+    ("training", r"train|finetun|fine|pretrain|dpo|sft|rlhf|grpo|mpo|ppo|lora|qlora|align|stage\d"),
+    ("serving", r"serv|worker|gradio|webdemo|streamlit|app|apis?|controller|chatbot|web"),
+    ("evaluation", r"eval|bench|vqa|mme|mmmu|pope|test|score|scoring|retrieval|probe"),
+    ("inference", r"infer|predict|demo|chat|generat|cli|run|example|quickstart|quick|caption"),
+)
+_TOOLS = re.compile(r"merge|convert|extract|consolidate|_delta|quantiz|export|download|split")
+_SCRIPT_LINE = re.compile(
+    r"^\s*[\"']?([\w.-]+)[\"']?\s*=\s*[\"']([\w.]+):([\w.]+)[\"']", re.MULTILINE
+)
+_COG = re.compile(r"^predict:\s*[\"']?([\w./-]+\.py)", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Program:
+    """A Python file that is started, with the line where it starts and what it is for."""
+
+    module: Module
+    line: int
+    kind: str
+    calls: str | None = None
+
+
+@dataclass
+class Launch:
+    """A line of a shell script that starts a Python file of the tree."""
+
+    path: str
+    line: int
+    program: Module
+    flags: dict[str, object] = field(default_factory=dict)
+    variables: dict[str, str] = field(default_factory=dict)
+
+
+def kind_of_program(path: str) -> str:
+    """training, inference, serving, evaluation or tool, read off the path."""
+    stem = posixpath.splitext(posixpath.basename(path))[0].lower()
+    if _TOOLS.search(stem):
+        return "tool"
+    for text in (stem, *reversed(posixpath.dirname(path).lower().split("/"))):
+        parts = [part for part in re.split(r"[_\-. \d]+", text) if part]
+        for kind, pattern in _KINDS:
+            if any(re.match(pattern, part) for part in parts):
+                return kind
+    return "tool"
+
+
+def main_line(module: Module) -> int | None:
+    """The line of `if __name__ == "__main__"`, if the module has one."""
+    if "__main__" not in module.text:
+        return None
+    for node in module.tree.body:
+        if isinstance(node, ast.If) and "__name__" in ast.unparse(node.test):
+            return node.lineno
+    return None
+
+
+def _has_work(module: Module) -> bool:
+    """True for a script without a main guard: calls at its top, outside any package."""
+    calls = 0
+    for node in module.tree.body:
+        value = node.value if isinstance(node, (ast.Expr, ast.Assign)) else None
+        if isinstance(node, (ast.For, ast.While, ast.With)):
+            calls += 2
+        if isinstance(value, ast.Call):
+            calls += 1
+    return calls >= 2 and bool(
+        re.search(r"from_pretrained|load_pretrained|parse_args", module.text)
+    )
+
+
+def find_programs(project: Project, files: list[SourceFile], launched: set[str]) -> list[Program]:
+    """All Python programs of a tree, in the order of their paths."""
+    found: dict[str, Program] = {}
+    imported = _imported_modules(project)
+    for module in project.modules.values():
+        name = posixpath.basename(module.path)
+        if name in {"setup.py", "conftest.py"}:
+            continue
+        line = main_line(module)
+        if line is not None:
+            found[module.path] = Program(module, line, kind_of_program(module.path))
+        elif module.path in launched or (module.path not in imported and _has_work(module)):
+            found[module.path] = Program(module, 1, kind_of_program(module.path))
+    for program in _installed(project, files):
+        found.setdefault(program.module.path, program)
+    return [found[path] for path in sorted(found)]
+
+
+def _imported_modules(project: Project) -> set[str]:
+    found: set[str] = set()
+    for module in project.modules.values():
+        for statement in module.tree.body:
+            for node in project.mentions(statement).imports:
+                found.update(m.path for m in project.loaded_by(module, node))
+    return found
+
+
+def _installed(project: Project, files: list[SourceFile]) -> list[Program]:
+    """Commands that pyproject.toml or setup.cfg installs, and cog's predictor."""
+    found = []
+    for file in files:
+        folder = posixpath.dirname(file.path)
+        if file.kind == "toml" and "scripts]" in file.text:
+            block = file.text.split("scripts]", 1)[1].split("\n[", 1)[0]
+            for match in _SCRIPT_LINE.finditer(block):
+                module = project.find_module(folder, match.group(2))
+                if module:
+                    kind = kind_of_program(module.path)
+                    found.append(Program(module, 1, kind, match.group(3)))
+        elif file.kind == "yaml" and posixpath.basename(file.path) == "cog.yaml":
+            for match in _COG.finditer(file.text):
+                module = project.modules.get(posixpath.join(folder, match.group(1)))
+                if module:
+                    found.append(Program(module, 1, "inference", "Predictor"))
+    return found

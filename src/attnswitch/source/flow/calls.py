@@ -1,0 +1,280 @@
+"""Calls: into the tree, and the few outside functions that steer attention."""
+
+from __future__ import annotations
+
+import ast
+
+from attnswitch.source import words
+from attnswitch.source.flow import truth as truths
+from attnswitch.source.flow.machine import Given
+from attnswitch.source.flow.methods import Methods
+from attnswitch.source.flow.outside import Outside
+from attnswitch.source.flow.state import DEPTH, UNKNOWN, Frame, line_of
+from attnswitch.source.flow.values import (
+    ALWAYS,
+    Bound,
+    Class,
+    Const,
+    External,
+    Function,
+    Guard,
+    Instance,
+    Mapping,
+    Row,
+    Unknown,
+    Value,
+    alternatives,
+    choose,
+)
+from attnswitch.source.project import FunctionNode, Module, Symbol, dotted_text, find_method
+from attnswitch.source.records import Line
+
+
+class Calls(Methods, Outside):
+    """Evaluates calls."""
+
+    def call(self, node: ast.Call, frame: Frame) -> Value:
+        """Evaluate a call under the conditions of each function it may reach."""
+        function = self.evaluate(node.func, frame)
+        arguments = self._arguments(node, frame)
+        name = dotted_text(node.func).split(".")[-1]
+        special = self._method(node, name, function, arguments, frame)
+        if special is not None:
+            return special
+        results = []
+        for guard, item in alternatives(function):
+            saved, self.state.guard = self.state.guard, self.state.guard | guard
+            results.append((guard, self._one(item, node, name, arguments, frame)))
+            self.state.guard = saved
+        return choose(results)
+
+    def _arguments(self, node: ast.Call, frame: Frame) -> Given:
+        positional: list[Value] = []
+        keywords: dict[str, Value] = {}
+        more = False
+        for item in node.args:
+            if isinstance(item, ast.Starred):
+                value = self.evaluate(item.value, frame)
+                positional.extend(value.items if isinstance(value, Row) else ())
+                more = more or not isinstance(value, Row)
+            else:
+                positional.append(self.evaluate(item, frame))
+        for keyword in node.keywords:
+            value = self.evaluate(keyword.value, frame)
+            if keyword.arg is not None:
+                keywords[keyword.arg] = value
+            elif isinstance(value, Mapping):
+                for key, inner in value.items:
+                    keywords.setdefault(str(key), inner)
+                more = more or value.rest
+            else:
+                more = True
+        return positional, keywords, more
+
+    def _one(
+        self, function: Value, node: ast.Call, name: str, arguments: Given, frame: Frame
+    ) -> Value:
+        if isinstance(function, Bound) and function.function != External("<parser>"):
+            positional, keywords, more = arguments
+            joined = {**dict(function.keywords), **keywords}
+            inner = ([*function.args, *positional], joined, more)
+            return self._one(function.function, node, name, inner, frame)
+        if isinstance(function, Function):
+            return self.enter(function, arguments, line_of(frame, node))
+        if isinstance(function, Class):
+            return self.create(function.symbol, arguments, line_of(frame, node))
+        if isinstance(function, External):
+            return self._external(function.dotted, node, arguments, frame)
+        self._kernel(dotted_text(node.func), node, frame)
+        if isinstance(node.func, ast.Attribute):
+            return self._by_name(name, node, arguments, frame)
+        self._callbacks(arguments, line_of(frame, node))
+        return Unknown(dotted_text(node.func))
+
+    # -- calls into the tree ------------------------------------------------------------------
+
+    def enter(self, function: Function, arguments: Given, at: Line) -> Value:
+        """Call a function of the tree, if it can tell something about attention."""
+        symbol = function.symbol
+        node = symbol.node
+        if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) or symbol.module is None:
+            return UNKNOWN
+        if not self.knowledge.interesting(symbol):
+            self._callbacks(arguments, at)
+            return UNKNOWN
+        names = self._bind(symbol.module, node, function, arguments)
+        key = (symbol.key, tuple(names.items()), self.protected)
+        known = self.state.memory.get(key)
+        if known is not None:
+            for event in known[0]:
+                self.state.record(event)
+            return known[1]
+        if key in self.state.running or len(self.state.running) > DEPTH:
+            return UNKNOWN
+        return self._run(symbol, node, function, names, key)
+
+    def _run(
+        self, symbol: Symbol, node: FunctionNode, function: Function, names: dict, key: object
+    ) -> Value:
+        assert symbol.module is not None
+        self.state.running.append(key)
+        self.state.visited.add((symbol.module.path, symbol.dotted))
+        frame = Frame(symbol.module, names, symbol.dotted, function.owner)
+        frame.outer = self.closures.get(symbol.key)
+        if isinstance(function.owner, (Instance, Class)):
+            frame.klass = function.owner.symbol
+        saved_guard, self.state.guard = self.state.guard, ALWAYS
+        saved_outer, self.state.outer = self.state.outer, self.state.outer | saved_guard
+        saved_events, self.state.events = self.state.events, []
+        self.block(node.body, frame)
+        events, self.state.events = self.state.events, saved_events
+        self.state.guard, self.state.outer = saved_guard, saved_outer
+        self.state.running.pop()
+        for event in events:
+            self.state.record(event)
+        value = choose(frame.returns) if frame.returns else Const(None)
+        self.state.memory[key] = (events, value)
+        return value
+
+    def _bind(
+        self, module: Module, node: FunctionNode, function: Function, arguments: Given
+    ) -> dict[str, Value]:
+        positional, keywords, more = arguments
+        spec = node.args
+        names = [a.arg for a in (*spec.posonlyargs, *spec.args)]
+        values: dict[str, Value] = {}
+        given = list(positional)
+        decorators = {dotted_text(d) for d in node.decorator_list}
+        if function.owner is not None and "staticmethod" not in decorators:
+            given.insert(0, function.owner)
+        for name, value in zip(names, given, strict=False):
+            values[name] = value
+        defaults = dict(zip(names[len(names) - len(spec.defaults) :], spec.defaults, strict=False))
+        for argument, default in zip(spec.kwonlyargs, spec.kw_defaults, strict=False):
+            names.append(argument.arg)
+            if default is not None:
+                defaults[argument.arg] = default
+        extra = Mapping((), more)
+        for name, value in keywords.items():
+            if name in names:
+                values[name] = value
+            else:
+                extra = extra.put(name, value)
+        outside = Frame(module)
+        annotations = {a.arg: a.annotation for a in (*spec.args, *spec.kwonlyargs)}
+        for name in names:
+            if name in values:
+                continue
+            if name in defaults:
+                values[name] = self.evaluate(defaults[name], outside)
+            else:
+                values[name] = self._annotated(annotations.get(name), outside)
+        if spec.kwarg:
+            values[spec.kwarg.arg] = extra
+        if spec.vararg:
+            values[spec.vararg.arg] = UNKNOWN
+        return values
+
+    def _annotated(self, annotation: ast.expr | None, frame: Frame) -> Value:
+        """An argument nobody gave: an object of the class in its annotation, if the tree has it."""
+        if isinstance(annotation, (ast.Name, ast.Attribute)):
+            value = self.evaluate(annotation, frame)
+            if isinstance(value, Class):
+                return Instance(value.symbol)
+        return UNKNOWN
+
+    def create(self, symbol: Symbol, arguments: Given, at: Line) -> Value:
+        """Create an object: run the constructor, and note the class for its other methods."""
+        instance = Instance(symbol)
+        record = self.state.built.setdefault(symbol.key, (symbol, []))
+        guard = self.state.outer | self.state.guard
+        if guard not in record[1] and len(record[1]) < 4:
+            record[1].append(guard)
+        for parent in self.ancestry(symbol):
+            assert isinstance(parent.node, ast.ClassDef)
+            constructor = find_method(parent.node, "__init__")
+            if constructor is not None:
+                inner = Symbol("function", f"{parent.dotted}.__init__", parent.module, constructor)
+                self.enter(Function(inner, instance), arguments, at)
+                break
+        else:
+            self._set_fields(symbol, arguments)
+        return instance
+
+    def _set_fields(self, symbol: Symbol, arguments: Given) -> None:
+        for name, value in arguments[1].items():
+            if words.is_setting(name) or words.is_switch(name):
+                self.state.write(symbol.key, name, value)
+
+    def finish(self) -> None:
+        """Run the methods of every created class: a trainer or a server calls them."""
+        done: set[object] = set()
+        while len(done) < len(self.state.built) and not self.state.exhausted:
+            for key, (symbol, guards) in list(self.state.built.items()):
+                if key not in done:
+                    done.add(key)
+                    for guard in guards:
+                        self._all_methods(symbol, guard)
+
+    def _all_methods(self, symbol: Symbol, guard: Guard) -> None:
+        saved, self.state.guard = self.state.guard, guard
+        seen: set[str] = set()
+        for parent in self.ancestry(symbol):
+            assert isinstance(parent.node, ast.ClassDef)
+            for item in parent.node.body:
+                if not isinstance(item, (ast.FunctionDef, ast.AsyncFunctionDef)):
+                    continue
+                if item.name in seen or item.name == "__init__":
+                    continue
+                seen.add(item.name)
+                inner = Symbol("function", f"{parent.dotted}.{item.name}", parent.module, item)
+                if parent.module and (parent.module.path, inner.dotted) in self.state.visited:
+                    continue
+                self.enter(Function(inner, Instance(symbol)), ([], {}, True), Line("", 0))
+        self.state.guard = saved
+
+    def _by_name(self, name: str, node: ast.Call, arguments: Given, frame: Frame) -> Value:
+        """A method of an object that could not be followed: if its name is rare, try them all."""
+        worth = self.knowledge.methods_worth_following(name)
+        candidates = [c for c in worth if self._loaded(c[0])] if len(worth) <= 60 else []
+        self._callbacks(arguments, line_of(frame, node))
+        if not 0 < len(candidates) <= 3 or name in {"forward", "generate", "train", "eval", "to"}:
+            return Unknown(dotted_text(node.func))
+        results: list[tuple[Guard, Value]] = []
+        for symbol, method in candidates:
+            inner = Symbol("function", f"{symbol.dotted}.{name}", symbol.module, method)
+            several = truths.branch(f"the object is a {symbol.dotted}").yes
+            guard = several if len(candidates) > 1 else ALWAYS
+            saved, self.state.guard = self.state.guard, self.state.guard | guard
+            value = self.enter(Function(inner, Instance(symbol)), arguments, line_of(frame, node))
+            self.state.guard = saved
+            results.append((guard, value))
+        return choose(results)
+
+    def _loaded(self, symbol: Symbol) -> bool:
+        """An object's class must have been imported by now."""
+        path = symbol.module.path if symbol.module else ""
+        return f"{path}|False" in self.state.imported or f"{path}|True" in self.state.imported
+
+    def _callbacks(self, arguments: Given, at: Line) -> None:
+        """Functions handed to code outside the tree are taken to be called."""
+        for value in (*arguments[0], *arguments[1].values()):
+            if isinstance(value, Function):
+                self.enter(value, ([], {}, True), at)
+
+    def bind_import(
+        self, node: ast.Import | ast.ImportFrom, alias: ast.alias, frame: Frame
+    ) -> None:
+        """Bind what an import inside a function or at the top of a module names."""
+        symbol = self.project.import_symbol(frame.module, node, alias)
+        if isinstance(node, ast.Import):
+            module = self.project.find_module(frame.module.folder, alias.name)
+            if module is not None:
+                self.import_module(module)
+        elif symbol is not None and symbol.kind == "module" and symbol.module:
+            self.import_module(symbol.module)
+        name = alias.asname or (
+            alias.name if isinstance(node, ast.ImportFrom) else alias.name.split(".")[0]
+        )
+        if frame.function:
+            frame.names[name] = self.symbol_value(symbol) if symbol else UNKNOWN

@@ -1,0 +1,354 @@
+"""Statements: runs blocks of a function or module over abstract values."""
+
+# ruff: noqa: N802 - handlers are named after the syntax nodes and functions they take
+
+from __future__ import annotations
+
+import ast
+
+from attnswitch.source import words
+from attnswitch.source.flow.calls import Calls
+from attnswitch.source.flow.events import Event
+from attnswitch.source.flow.families import families
+from attnswitch.source.flow.state import UNKNOWN, Frame
+from attnswitch.source.flow.truth import branch, installed
+from attnswitch.source.flow.values import (
+    ALWAYS,
+    Class,
+    Const,
+    Function,
+    Guard,
+    Instance,
+    Literal,
+    Mapping,
+    Row,
+    Unknown,
+    Value,
+    choose,
+)
+from attnswitch.source.mechanisms.patches import replacement_family, replaces_attention
+from attnswitch.source.mechanisms.place import catches_import_errors, imports_kernel
+from attnswitch.source.project import Module, Symbol, dotted_text, dynamic_imports, nested_blocks
+from attnswitch.source.records import Line
+
+_DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+
+
+class Interpreter(Calls):
+    """Walks one program. `run_module` starts it; events collect in `state`."""
+
+    def run_module(self, module: Module, is_main: bool) -> None:
+        """Run the top of a module: the program itself, or an import."""
+        key = f"{module.path}|{is_main}"
+        if key in self.state.imported or f"{module.path}|True" in self.state.imported:
+            return
+        self.state.imported.add(key)
+        frame = Frame(module)
+        if is_main:
+            frame.names["__name__"] = Const("__main__")
+        else:
+            frame.names["__name__"] = Const(module.path)
+        saved = self.state.guard
+        self.block(module.tree.body, frame, top=True)
+        for sibling in dynamic_imports(self.project, module):
+            self.run_module(sibling, is_main=False)
+        self.state.guard = saved
+
+    # -- blocks -----------------------------------------------------------------------------
+
+    def block(self, body: list[ast.stmt], frame: Frame, top: bool = False) -> bool:
+        """Run statements; True if control cannot fall out at the end."""
+        for statement in body:
+            if not self.state.spend():
+                return True
+            if self.statement(statement, frame, top):
+                return True
+        return False
+
+    def statement(self, node: ast.stmt, frame: Frame, top: bool) -> bool:
+        """Run one statement; True if it leaves the block."""
+        handler = getattr(self, f"_{type(node).__name__}", None)
+        if handler is not None:
+            return bool(handler(node, frame, top))
+        for _, inner in nested_blocks(node):
+            self.block(inner, frame, top)
+        return False
+
+    def _FunctionDef(self, node: ast.FunctionDef, frame: Frame, top: bool) -> bool:
+        for decorator in node.decorator_list:
+            self.evaluate(decorator, frame)
+        symbol = Symbol("function", node.name, frame.module, node)
+        self.closures[symbol.key] = frame
+        frame.names[node.name] = Function(symbol)
+        return False
+
+    _AsyncFunctionDef = _FunctionDef
+
+    def _ClassDef(self, node: ast.ClassDef, frame: Frame, top: bool) -> bool:
+        frame.names[node.name] = Class(Symbol("class", node.name, frame.module, node))
+        return False
+
+    def _Import(self, node: ast.Import, frame: Frame, top: bool) -> bool:
+        self._need(node, frame)
+        for alias in node.names:
+            self.bind_import(node, alias, frame)
+        return False
+
+    def _ImportFrom(self, node: ast.ImportFrom, frame: Frame, top: bool) -> bool:
+        self._need(node, frame)
+        source = self.project.imported_from(frame.module, node)
+        if source is not None:
+            self.import_module(source)
+        for alias in node.names:
+            if alias.name != "*":
+                self.bind_import(node, alias, frame)
+        return False
+
+    def _need(self, node: ast.Import | ast.ImportFrom, frame: Frame) -> None:
+        if imports_kernel(node) and not self.protected:
+            name = node.module if isinstance(node, ast.ImportFrom) else node.names[0].name
+            target = words.package_target(name or "") or "flash"
+            where = Line(frame.module.path, node.lineno)
+            self.state.record(Event("need", target, where, detail=name or ""))
+
+    def _Assign(self, node: ast.Assign, frame: Frame, top: bool) -> bool:
+        value = self.evaluate(node.value, frame)
+        if isinstance(value, Unknown):
+            value = self._handed_through(node, frame) or value
+        for target in node.targets:
+            self.assign(target, value, node.value, frame)
+        return False
+
+    def _handed_through(self, node: ast.Assign, frame: Frame) -> Value | None:
+        """`args = helper.complete(args)` by somebody unknown: it stays the same dictionary."""
+        target = node.targets[0]
+        if isinstance(target, ast.Name) and isinstance(node.value, ast.Call):
+            for item in node.value.args:
+                if isinstance(item, ast.Name) and item.id == target.id:
+                    old = frame.lookup(item.id)
+                    return old if isinstance(old, Mapping) else None
+        return None
+
+    def _AnnAssign(self, node: ast.AnnAssign, frame: Frame, top: bool) -> bool:
+        if node.value is not None:
+            self.assign(node.target, self.evaluate(node.value, frame), node.value, frame)
+        return False
+
+    def _AugAssign(self, node: ast.AugAssign, frame: Frame, top: bool) -> bool:
+        self.evaluate(node.value, frame)
+        if isinstance(node.target, ast.Name):
+            frame.names[node.target.id] = UNKNOWN
+        return False
+
+    def _Expr(self, node: ast.Expr, frame: Frame, top: bool) -> bool:
+        self.evaluate(node.value, frame)
+        return False
+
+    def _Return(self, node: ast.Return, frame: Frame, top: bool) -> bool:
+        value = self.evaluate(node.value, frame) if node.value else Const(None)
+        frame.returns.append((self.state.guard, value))
+        return True
+
+    def _Raise(self, node: ast.Raise, frame: Frame, top: bool) -> bool:
+        return True
+
+    def _Continue(self, node: ast.stmt, frame: Frame, top: bool) -> bool:
+        return True
+
+    _Break = _Continue
+
+    def _Assert(self, node: ast.Assert, frame: Frame, top: bool) -> bool:
+        # What an assert demands is a finding of its own; it chooses nothing.
+        return self.test(node.test, frame).known is False
+
+    def _If(self, node: ast.If, frame: Frame, top: bool) -> bool:
+        truth = self.test(node.test, frame)
+        if truth.known is not None:
+            return self.block(node.body if truth.known else node.orelse, frame, top)
+        start = self.state.guard
+        before = dict(frame.names)
+        self.state.guard = start | truth.yes
+        left = self.block(node.body, frame, top)
+        yes_names, yes_guard = frame.names, self.state.guard
+        frame.names = dict(before)
+        self.state.guard = start | truth.no
+        right = self.block(node.orelse, frame, top)
+        no_names, no_guard = frame.names, self.state.guard
+        if left and right:
+            return True
+        if left or right:
+            frame.names = no_names if left else yes_names
+            self.state.guard = no_guard if left else yes_guard
+            return False
+        self.state.guard = start
+        frame.names = _merged(yes_names, no_names, truth.yes, truth.no)
+        return False
+
+    def _For(self, node: ast.For, frame: Frame, top: bool) -> bool:
+        rows = self.evaluate(node.iter, frame)
+        item: Value = UNKNOWN
+        if isinstance(rows, Row) and rows.items:
+            item = choose((branch(f"item {i}").yes, v) for i, v in enumerate(rows.items))
+        self.assign(node.target, item, node.iter, frame)
+        self._loop(node.body, frame)
+        self.block(node.orelse, frame)
+        return False
+
+    _AsyncFor = _For
+
+    def _While(self, node: ast.While, frame: Frame, top: bool) -> bool:
+        truth = self.test(node.test, frame)
+        if truth.known is not False:
+            self._loop(node.body, frame)
+        return False
+
+    def _loop(self, body: list[ast.stmt], frame: Frame) -> None:
+        guard, before = self.state.guard, dict(frame.names)
+        self.block(body, frame)
+        self.state.guard = guard
+        again = branch("the loop runs")
+        frame.names = _merged(frame.names, before, again.yes, again.no, keep_new=True)
+
+    def _With(self, node: ast.With, frame: Frame, top: bool) -> bool:
+        for item in node.items:
+            value = self.evaluate(item.context_expr, frame)
+            if item.optional_vars is not None:
+                self.assign(item.optional_vars, value, item.context_expr, frame)
+        return self.block(node.body, frame, top)
+
+    _AsyncWith = _With
+
+    def _Try(self, node: ast.Try, frame: Frame, top: bool) -> bool:
+        package = self.tried_package(node, frame.module)
+        protected = self.protected
+        self.protected = protected or (bool(node.handlers) and catches_import_errors(node))
+        start, before = self.state.guard, dict(frame.names)
+        if package:
+            truth = installed(package)
+            self.state.guard = start | truth.yes
+        left = self.block(node.body, frame, top) or self.block(node.orelse, frame, top)
+        self.protected = protected
+        names = frame.names
+        ends = bool(node.handlers)
+        for handler in node.handlers:
+            frame.names = dict(before)
+            condition = installed(package).no if package else branch("an error").yes
+            self.state.guard = start | condition
+            if not self.block(handler.body, frame, top):
+                ends = False
+                yes = installed(package).yes if package else branch("an error").no
+                names = _merged(names, frame.names, yes, condition) if not left else frame.names
+        frame.names = names
+        self.state.guard = start
+        self.block(node.finalbody, frame, top)
+        return left and ends
+
+    _TryStar = _Try
+
+    # -- targets ----------------------------------------------------------------------------
+
+    def assign(self, target: ast.AST, value: Value, source: ast.expr, frame: Frame) -> None:
+        """Bind a value to a name, an attribute or an entry."""
+        if isinstance(target, ast.Name):
+            frame.names[target.id] = value
+        elif isinstance(target, (ast.Tuple, ast.List)):
+            items = value.items if isinstance(value, Row) else ()
+            for index, inner in enumerate(target.elts):
+                fits = len(items) == len(target.elts)
+                self.assign(inner, items[index] if fits else UNKNOWN, source, frame)
+        elif isinstance(target, ast.Subscript):
+            self._assign_entry(target, value, frame)
+        elif isinstance(target, ast.Attribute):
+            self._assign_attribute(target, value, source, frame)
+
+    def _assign_entry(self, target: ast.Subscript, value: Value, frame: Frame) -> None:
+        key = self.evaluate(target.slice, frame)
+        if not isinstance(key, Const):
+            return
+        base = self.evaluate(target.value, frame)
+        name = key.value
+        if dotted_text(target.value).endswith("environ") and isinstance(name, str):
+            if isinstance(value, Const):
+                self.state.variables.setdefault(name, str(value.value))
+            return
+        if isinstance(base, Mapping):
+            self.assign(target.value, base.put(name, value), target, frame)
+        elif isinstance(base, Unknown) and isinstance(target.value, ast.Name):
+            frame.names[target.value.id] = Mapping(((name, value),), rest=True)
+        elif isinstance(name, str) and isinstance(target.value, ast.Attribute):
+            self.configured(name, value, target, dotted_text(target.value), frame)
+
+    def _assign_attribute(
+        self, target: ast.Attribute, value: Value, source: ast.expr, frame: Frame
+    ) -> None:
+        owner = self.evaluate(target.value, frame)
+        if isinstance(owner, Instance):
+            self.state.write(owner.symbol.key, target.attr, value)
+        else:
+            self.state.write(dotted_text(target.value) + frame.function, target.attr, value)
+        if replaces_attention(target, source):
+            name = ast.unparse(target)
+            where = Line(frame.module.path, target.lineno)
+            role = words.role_of(name) or "language_model"
+            family = replacement_family(self.project, frame.module, source, name, frame.function)
+            if family is not None and "unpad" not in name:
+                self.state.record(Event("patch", family, where, role, ALWAYS, name))
+            return
+        if dotted_text(target.value) == "self" and not self.is_config(frame.klass):
+            return
+        self.configured(target.attr, value, target, dotted_text(target.value), frame)
+
+    def configured(self, name: str, value: Value, at: ast.AST, owner: str, frame: Frame) -> None:
+        """Record a write to a configuration."""
+        if not (words.is_setting(name) or words.is_switch(name)):
+            return
+        if owner in {"self", "args"} and not words.is_setting(name):
+            return
+        where = Line(frame.module.path, getattr(at, "lineno", 1))
+        klass = frame.klass.dotted if frame.klass else ""
+        role = words.role_of(owner) or words.role_of(klass) or words.role_of(frame.module.path)
+        role = role or "language_model"
+        if "llm" in owner or "language" in owner:
+            role = "language_model"
+        for family, guard, source in families(name, value):
+            if family.startswith("asked:"):
+                continue
+            what = f"{owner}.{name}"
+            if owner.split(".")[0] in {"_C", "cfg", "_cfg"}:  # yacs: a default, not a decision
+                held = Literal("config", name, "true", by_default=family == "flash")
+                guard |= {held}
+                family = "flash" if family == "off" else family
+            self.state.record(Event("write", family, where, role, guard, what, source))
+
+
+def _merged(
+    left: dict[str, Value],
+    right: dict[str, Value],
+    yes: Guard,
+    no: Guard,
+    keep_new: bool = False,
+) -> dict[str, Value]:
+    names = dict(right)
+    for name, value in left.items():
+        other = right.get(name)
+        if other is None:
+            names[name] = value
+        elif other != value:
+            if isinstance(value, Mapping) and isinstance(other, Mapping):
+                names[name] = _merged_mapping(value, other, yes, no)
+            else:
+                names[name] = choose([(yes, value), (no, other)])
+    return names
+
+
+def _merged_mapping(left: Mapping, right: Mapping, yes: Guard, no: Guard) -> Mapping:
+    merged = Mapping((), left.rest or right.rest)
+    keys = [k for k, _ in left.items] + [k for k, _ in right.items if left.get(k) is None]
+    for key in keys:
+        mine, other = left.get(key), right.get(key)
+        if mine == other and mine is not None:
+            merged = merged.put(key, mine)
+        else:
+            absent = Const(None)
+            merged = merged.put(key, choose([(yes, mine or absent), (no, other or absent)]))
+    return merged

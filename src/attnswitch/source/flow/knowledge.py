@@ -1,0 +1,217 @@
+"""Facts about the whole tree that every run of the interpreter shares."""
+
+from __future__ import annotations
+
+import ast
+import re
+
+from attnswitch.source import words
+from attnswitch.source.flow.values import Chosen, Const, Unknown, Value
+from attnswitch.source.mechanisms.options import field_default, flag_name, is_options_class
+from attnswitch.source.mechanisms.place import constant
+from attnswitch.source.project import Module, Project, Symbol, dotted_text
+from attnswitch.source.records import Finding, Line
+
+_LOADS = re.compile(
+    r"from_pretrained|from_config|add_argument|parse_args|HfArgumentParser|ArgumentParser|Fire\("
+)
+_LOADING = frozenset(
+    {"from_pretrained", "from_config", "_from_config", "add_argument", "parse_args"}
+    | {"HfArgumentParser"}
+)
+_GENERIC = frozenset(
+    {"__init__", "forward", "__call__", "get", "run", "main", "update", "load", "build", "setup"}
+    | {"add", "append", "__getitem__", "to", "reset", "step", "init", "create", "process", "apply"}
+)
+
+
+class Knowledge:
+    """Options, config defaults, class hierarchies, and which functions are worth following."""
+
+    def __init__(self, project: Project, findings: list[Finding]):
+        self.project = project
+        self.falls_to_sdpa = True
+        self.options: dict[str, Chosen] = {}
+        self.config_defaults: dict[str, Value] = {}
+        self.methods: dict[str, list[tuple[Symbol, ast.AST]]] = {}
+        self._fields: dict[tuple[tuple[str, int], str], Value | None] = {}
+        self._ancestry: dict[tuple[str, int], list[Symbol]] = {}
+        self._worth: dict[str, list[tuple[Symbol, ast.AST]]] = {}
+        direct = {(f.path, f.scope) for f in findings}
+        self._interesting = self._follow(direct)
+
+    # -- options ----------------------------------------------------------------------------
+
+    def _note_option(self, module: Module, node: ast.Call) -> None:
+        name = flag_name(node)
+        if name and (words.is_setting(name) or words.is_switch(name)):
+            where = Line(module.path, node.lineno)
+            chosen = Chosen("option", name, flag_default(node), where)
+            old = self.options.get(name)
+            if old is None:
+                self.options[name] = chosen
+            elif old.default != chosen.default:
+                self.options[name] = Chosen("option", name, Unknown(), old.at)
+
+    def _note_class(self, module: Module, node: ast.ClassDef) -> None:
+        symbol = Symbol("class", node.name, module, node)
+        for item in node.body:
+            if isinstance(item, (ast.FunctionDef, ast.AsyncFunctionDef)):
+                self.methods.setdefault(item.name, []).append((symbol, item))
+                if item.name == "__init__" and node.name.endswith("Config"):
+                    self._note_defaults(item)
+            elif isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name):
+                name = item.target.id
+                if words.is_setting(name) or words.is_switch(name):
+                    field = self.field(symbol, name)
+                    if isinstance(field, Chosen):
+                        self.options.setdefault(name, field)
+
+    def _note_defaults(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> None:
+        arguments = node.args.args[len(node.args.args) - len(node.args.defaults) :]
+        for argument, default in zip(arguments, node.args.defaults, strict=False):
+            name, value = argument.arg, constant(default)
+            if (words.is_setting(name) or words.is_switch(name)) and value is not ...:
+                self.config_defaults.setdefault(name, Const(value))
+
+    def field(self, symbol: Symbol, name: str) -> Value | None:
+        """A field of an options class as a value that the user chooses."""
+        key = (symbol.key, name)
+        if key not in self._fields:
+            self._fields[key] = self._find_field(symbol, name)
+        return self._fields[key]
+
+    def _find_field(self, symbol: Symbol, name: str) -> Value | None:
+        node = symbol.node
+        if not isinstance(node, ast.ClassDef) or symbol.module is None:
+            return None
+        for item in node.body:
+            target = getattr(item, "target", None)
+            if isinstance(item, ast.Assign):
+                target = item.targets[0]
+            if not (isinstance(target, ast.Name) and target.id == name):
+                continue
+            default = field_default(getattr(item, "value", None))
+            value = constant(default) if default is not None else ...
+            known: Value = Const(value) if value is not ... else Unknown()
+            if not is_options_class(node):
+                return known
+            where = Line(symbol.module.path, item.lineno)
+            kind = "config" if node.name.endswith("Config") else "option"
+            return Chosen(kind, name, known, where)
+        return None
+
+    def ancestry(self, symbol: Symbol) -> list[Symbol]:
+        """A class and its bases in the tree, nearest first."""
+        if symbol.key in self._ancestry:
+            return self._ancestry[symbol.key]
+        self._ancestry[symbol.key] = [symbol]
+        found = [symbol]
+        if isinstance(symbol.node, ast.ClassDef) and symbol.module is not None:
+            for base in symbol.node.bases:
+                parent = self.project.resolve_dotted(symbol.module, base)
+                if parent is not None and parent.kind == "class":
+                    found.extend(s for s in self.ancestry(parent) if s not in found)
+        self._ancestry[symbol.key] = found
+        return found
+
+    # -- what is worth following --------------------------------------------------------------
+
+    def interesting(self, symbol: Symbol) -> bool:
+        """True if following a function or class can tell something about attention."""
+        name = symbol.dotted
+        path = symbol.module.path if symbol.module else ""
+        return (path, name) in self._interesting or (path, name.split(".")[-1]) in self._interesting
+
+    def methods_worth_following(self, name: str) -> list[tuple[Symbol, ast.AST]]:
+        """Classes of the tree with an interesting method of this name."""
+        if name not in self._worth:
+            self._worth[name] = [
+                (symbol, method)
+                for symbol, method in self.methods.get(name, ())
+                if self.interesting(Symbol("function", f"{symbol.dotted}.{name}", symbol.module))
+            ]
+        return self._worth[name]
+
+    def _follow(self, direct: set[tuple[str, str]]) -> set[tuple[str, str]]:
+        """Functions and classes from which a finding or a load can be reached, by name."""
+        users: dict[str, set[tuple[str, str]]] = {}
+        seeds: list[tuple[str, str]] = []
+        for module in self.project.modules.values():
+            for scope, names, loads in self._scopes(module):
+                key = (module.path, scope)
+                for name in names:
+                    users.setdefault(name, set()).add(key)
+                if loads or any(d == key or _inside(d, key) for d in direct if d[0] == key[0]):
+                    seeds.append(key)
+        reached, todo = set(seeds), list(seeds)
+        while todo:
+            path, scope = todo.pop()
+            parts = scope.split(".") if scope else []
+            called = [n for n in parts[-1:] if n not in _GENERIC]
+            if len(parts) > 1:
+                called.append(parts[-2])
+                parent = (path, parts[-2])
+                if parent not in reached:
+                    reached.add(parent)
+                    todo.append(parent)
+            for name in called:
+                for user in users.get(name, ()):
+                    if user not in reached:
+                        reached.add(user)
+                        todo.append(user)
+        return reached
+
+    def _scopes(self, module: Module) -> list[tuple[str, set[str], bool]]:
+        found: list[tuple[str, set[str], bool]] = []
+
+        def enter(node: ast.AST, prefix: str) -> None:
+            for item in ast.iter_child_nodes(node):
+                if isinstance(item, ast.ClassDef):
+                    self._note_class(module, item)
+                    bases = {dotted_text(b).split(".")[-1] for b in item.bases}
+                    found.append((item.name, bases, False))
+                    enter(item, item.name)
+                elif isinstance(item, (ast.FunctionDef, ast.AsyncFunctionDef)):
+                    name = f"{prefix}.{item.name}" if prefix else item.name
+                    found.append((name, *self._mentioned(module, item)))
+                elif isinstance(item, (ast.If, ast.Try, ast.With, ast.For)):
+                    enter(item, prefix)
+                    self._mentioned(module, item)
+                elif isinstance(item, ast.stmt):
+                    self._mentioned(module, item)
+
+        enter(module.tree, "")
+        return found
+
+    def _mentioned(self, module: Module, node: ast.AST) -> tuple[set[str], bool]:
+        found = self.project.mentions(node)
+        attributes = {a.attr for a in found.attributes}
+        names = {n.id for n in found.names} | attributes
+        loads = bool(attributes & _LOADING)
+        for call in found.calls:
+            name = dotted_text(call.func)
+            loads = loads or bool(_LOADS.search(name + "("))
+            if call.args and ("arg" in name or name.endswith("option")):
+                self._note_option(module, call)
+        return names, loads
+
+
+def _inside(found: tuple[str, str], scope: tuple[str, str]) -> bool:
+    return bool(scope[1]) and (found[1] + ".").startswith(scope[1] + ".")
+
+
+def flag_default(node: ast.Call) -> Value:
+    """The value of a command-line flag that is not given."""
+    action = None
+    for keyword in node.keywords:
+        if keyword.arg == "default":
+            value = constant(keyword.value)
+            return Const(value) if value is not ... else Unknown()
+        if keyword.arg == "action":
+            action = constant(keyword.value)
+    if action == "store_true":
+        return Const(False)
+    if action == "store_false":
+        return Const(True)
+    return Const(None)

@@ -1,0 +1,180 @@
+"""Loading models: which class, which role, and what the loading call asks for."""
+
+from __future__ import annotations
+
+import ast
+import re
+
+from attnswitch.source import words
+from attnswitch.source.flow.events import Event
+from attnswitch.source.flow.expressions import Expressions
+from attnswitch.source.flow.families import families
+from attnswitch.source.flow.machine import Given
+from attnswitch.source.flow.state import UNKNOWN, Frame, line_of
+from attnswitch.source.flow.values import (
+    ALWAYS,
+    Class,
+    Const,
+    External,
+    Function,
+    Guard,
+    Instance,
+    Unknown,
+    Value,
+    alternatives,
+    choose,
+)
+from attnswitch.source.project import Symbol, dotted_text
+from attnswitch.source.records import Line
+
+_NO_MODEL = re.compile(
+    r"Tokenizer|Processor|Config|FeatureExtractor|Peft|Scheduler|Dataset|Image|Vae|VAE|Diffusion"
+    r"|UNet|Lora",
+    re.IGNORECASE,
+)
+
+
+class Loads(Expressions):
+    """Evaluates `from_pretrained` and its kin."""
+
+    def _load(self, node: ast.Call, function: Value, arguments: Given, frame: Frame) -> Value:
+        assert isinstance(node.func, ast.Attribute)
+        receiver = self.evaluate(node.func.value, frame)
+        text = dotted_text(node.func.value)
+        results: list[tuple[Guard, Value]] = []
+        for guard, item in alternatives(receiver):
+            saved, self.state.guard = self.state.guard, self.state.guard | guard
+            results.append((guard, self._load_one(item, text, node, function, arguments, frame)))
+            self.state.guard = saved
+        return choose(results)
+
+    def _load_one(
+        self,
+        receiver: Value,
+        text: str,
+        node: ast.Call,
+        function: Value,
+        arguments: Given,
+        frame: Frame,
+    ) -> Value:
+        assert isinstance(node.func, ast.Attribute)
+        _positional, keywords, _more = arguments
+        name = receiver.symbol.dotted if isinstance(receiver, (Class, Instance)) else text
+        if isinstance(receiver, External):
+            name = receiver.dotted.split(".")[-1]
+        last = name.split(".")[-1]
+        if _NO_MODEL.search(last) and ("Model" not in last or last.startswith("Peft")):
+            self._remember_config(receiver, arguments, node, frame)
+            return receiver_instance(receiver)
+        own = (
+            self.member(receiver, node.func.attr)
+            if isinstance(receiver, (Class, Instance))
+            else None
+        )
+        if isinstance(own, Function):
+            result = self.enter(own, arguments, line_of(frame, node))
+            if not any(words.is_setting(k) for k in keywords):
+                self._built_from(receiver, arguments, node, frame)
+                return result if not isinstance(result, Const) else receiver_instance(receiver)
+        role = self._role(name, node, frame)
+        self._record_load(node, keywords, name, role, frame)
+        self._built_from(receiver, arguments, node, frame)
+        return receiver_instance(receiver)
+
+    def _built_from(self, receiver: Value, arguments: Given, node: ast.Call, frame: Frame) -> None:
+        if isinstance(receiver, (Class, Instance)):
+            _positional, keywords, _ = arguments
+            config = keywords.get("config", UNKNOWN)
+            made = self._config_class(receiver.symbol)
+            if made is not None:
+                self.create(made, ([], {}, True), line_of(frame, node))
+            self.create(receiver.symbol, ([config], {}, True), line_of(frame, node))
+
+    def _config_class(self, symbol: Symbol) -> Symbol | None:
+        """The configuration of the tree that a model class names in `config_class`."""
+        for parent in self.ancestry(symbol):
+            assert isinstance(parent.node, ast.ClassDef) and parent.module is not None
+            for item in parent.node.body:
+                if isinstance(item, ast.Assign) and ast.unparse(item.targets[0]) == "config_class":
+                    found = self.project.resolve_dotted(parent.module, item.value)
+                    return found if found is not None and found.kind == "class" else None
+        return None
+
+    def _remember_config(
+        self, receiver: Value, arguments: Given, node: ast.Call, frame: Frame
+    ) -> None:
+        """`XConfig.from_pretrained(…)` runs the constructor of a config class of the tree."""
+        if isinstance(receiver, Class) and self.is_config(receiver.symbol):
+            self.create(receiver.symbol, ([], {}, True), line_of(frame, node))
+        where = line_of(frame, node)
+        for name, value in arguments[1].items():
+            if name in {"attn_implementation", "_attn_implementation"}:
+                for family, guard, source in families(name, value):
+                    role = words.role_of(dotted_text(node.func)) or "language_model"
+                    self.state.record(Event("write", family, where, role, guard, name, source))
+
+    def _role(self, name: str, node: ast.Call, frame: Frame) -> str:
+        low = name.lower()
+        if "projector" in low or "resampler" in low or "projector" in frame.module.path.lower():
+            return "projector"
+        if any(
+            w in low
+            for w in (
+                "causallm",
+                "llama",
+                "qwen",
+                "llm",
+                "conditionalgeneration",
+                "2seq",
+                "texttotext",
+            )
+        ):
+            return "language_model"
+        if any(w in low for w in ("mistral", "phi", "gemma", "mpt", "vicuna", "internlm")):
+            return "language_model"
+        if words.role_of(name) == "vision_tower" and "llava" not in low and "vlm" not in low:
+            return "vision_tower"
+        first = ast.unparse(node.args[0]) if node.args else ""
+        where = f"{frame.klass.dotted if frame.klass else ''} {frame.module.path}"
+        if re.search(
+            r"vision|visual|image_tower|video_tower|image_encoder|clip|siglip", first.lower()
+        ):
+            return "vision_tower"
+        if re.search(r"multimodal_encoder|vision_tower|vision_encoder|clip_encoder|siglip", where):
+            return "vision_tower"
+        return "language_model"
+
+    def _record_load(
+        self, node: ast.Call, keywords: dict[str, Value], name: str, role: str, frame: Frame
+    ) -> None:
+        where = line_of(frame, node)
+        found = False
+        for key, value in keywords.items():
+            if not (words.is_setting(key) or words.is_switch(key)):
+                continue
+            if key in words.LEGACY and self._is_off(value):
+                continue
+            found = True
+            line = self._key_line(node, key, where)
+            for family, guard, source in families(key, value):
+                self.state.record(Event("load", family, line, role, guard, name, source))
+        if not found:
+            # A load that is handed a configuration follows what was written into it.
+            family = "configured" if "config" in keywords else "default"
+            self.state.record(Event("load", family, where, role, ALWAYS, name))
+
+    def _is_off(self, value: Value) -> bool:
+        return isinstance(value, Const) and not value.value
+
+    def _key_line(self, node: ast.Call, key: str, where: Line) -> Line:
+        for keyword in node.keywords:
+            if keyword.arg == key:
+                return Line(where.path, keyword.lineno)
+        return where
+
+
+def receiver_instance(receiver: Value) -> Value:
+    """The object that loading a class gives."""
+    if isinstance(receiver, (Class, Instance)):
+        return Instance(receiver.symbol)
+    return Unknown("model")

@@ -1,0 +1,193 @@
+"""Functions outside the tree: parsers, environment, package tests, kernels."""
+
+# ruff: noqa: N802 - handlers are named after the functions they stand for
+from __future__ import annotations
+
+import ast
+
+from attnswitch.source import words
+from attnswitch.source.flow.events import Event
+from attnswitch.source.flow.expressions import Expressions
+from attnswitch.source.flow.machine import Given
+from attnswitch.source.flow.state import UNKNOWN, Frame, line_of
+from attnswitch.source.flow.values import (
+    ALWAYS,
+    Arguments,
+    Available,
+    Bound,
+    Chosen,
+    Class,
+    Const,
+    External,
+    Function,
+    Instance,
+    Mapping,
+    ModuleValue,
+    Parser,
+    Row,
+    Unknown,
+    Value,
+    apply,
+)
+from attnswitch.source.mechanisms.calls import FLASH_CLASS
+from attnswitch.source.records import Line
+
+_PACKAGE_TESTS = {"find_spec", "is_package_available", "_is_package_available", "find_loader"}
+
+
+class Outside(Expressions):
+    """Evaluates calls of functions that the tree does not define."""
+
+    def _external(self, dotted: str, node: ast.Call, arguments: Given, frame: Frame) -> Value:
+        name = dotted.split(".")[-1]
+        positional, keywords, _ = arguments
+        known = getattr(self, f"_call_{name}", None)
+        if known is not None:
+            result = known(dotted, node, positional, keywords, frame)
+            if result is not None:
+                return result
+        if name.endswith(("ArgumentParser", "FlexibleArgumentParser")) and "Hf" not in name:
+            return self._new_parser(node, keywords, frame)
+        if name in words.AVAILABILITY:
+            return Available("xformers" if "xformers" in name else "flash_attn")
+        if name in _PACKAGE_TESTS and positional and isinstance(positional[0], Const):
+            target = words.package_target(str(positional[0].value))
+            return Available(str(positional[0].value)) if target else UNKNOWN
+        self._kernel(dotted, node, frame)
+        self._callbacks(arguments, line_of(frame, node))
+        if isinstance(node.func, ast.Attribute):
+            return self._by_name(name, node, arguments, frame) if "." not in dotted else UNKNOWN
+        if any(words.is_setting(k) for k in keywords):
+            role = self._role(name, node, frame)
+            self._record_load(node, keywords, name, role, frame)
+        return Unknown(dotted)
+
+    def _new_parser(self, node: ast.Call, keywords: dict[str, Value], frame: Frame) -> Parser:
+        parser = Parser(line_of(frame, node))
+        options = self.state.options.setdefault(parser.at, {})
+        parents = keywords.get("parents")
+        for parent in parents.items if isinstance(parents, Row) else ():
+            if isinstance(parent, Parser):
+                options.update(self.state.options.get(parent.at, {}))
+        return parser
+
+    def _kernel(self, dotted: str, node: ast.Call, frame: Frame) -> None:
+        """Record a call that runs a kernel."""
+        name = dotted.split(".")[-1]
+        where = line_of(frame, node)
+        role = self._kernel_role(frame)
+        if words.SDPA_CALL.search(dotted):
+            self.state.record(Event("call", "sdpa", where, role, ALWAYS, dotted))
+        elif words.XFORMERS_CALL.search(dotted):
+            self.state.record(Event("call", "xformers", where, role, ALWAYS, dotted))
+        elif words.FLASH_CALL.search(name) or FLASH_CLASS.match(name):
+            self.state.record(Event("call", "flash", where, role, ALWAYS, dotted))
+
+    def _kernel_role(self, frame: Frame) -> str:
+        """The role of a kernel call: from its own module and class, else from its callers."""
+        names = [frame.klass.dotted] if frame.klass else []
+        names.append(frame.module.path.rsplit("/", 1)[-1])
+        names += [key[0][0].rsplit("/", 1)[-1] for key in reversed(self.state.running)]  # type: ignore[index]
+        for name in [*names, frame.module.path]:
+            role = words.role_of(name)
+            if role is not None:
+                return role
+        return "language_model"
+
+    def _call_HfArgumentParser(self, dotted, node, positional, keywords, frame) -> Value:
+        value = positional[0] if positional else keywords.get("dataclass_types", UNKNOWN)
+        rows = value.items if isinstance(value, Row) else (value,)
+        made = Row(tuple(Instance(v.symbol) if isinstance(v, Class) else UNKNOWN for v in rows))
+        return Bound(External("<parser>"), (made,))
+
+    def _call_Fire(self, dotted, node, positional, keywords, frame) -> Value | None:
+        for value in positional:
+            if isinstance(value, Function):
+                self._from_command_line(value, line_of(frame, node))
+        return UNKNOWN if positional else None
+
+    _call_run_exit = _call_tyro = _call_cli = _call_Fire
+
+    def _from_command_line(self, function: Function, at: Line) -> None:
+        node = function.symbol.node
+        if not isinstance(node, ast.FunctionDef) or function.symbol.module is None:
+            return
+        spec = node.args
+        keywords: dict[str, Value] = {}
+        outside = Frame(function.symbol.module)
+        named = [*spec.args, *spec.kwonlyargs]
+        defaults = [None] * (len(spec.args) - len(spec.defaults)) + list(spec.defaults)
+        for argument, default in zip(named, [*defaults, *spec.kw_defaults], strict=False):
+            value = self.evaluate(default, outside) if default is not None else Const(None)
+            given = self.state.overridden("option", argument.arg)
+            where = Line(function.symbol.module.path, argument.lineno)
+            keywords[argument.arg] = given or Chosen("option", argument.arg, value, where)
+        self.enter(function, ([], keywords, False), at)
+
+    def _call_partial(self, dotted, node, positional, keywords, frame) -> Value | None:
+        if not positional:
+            return None
+        return Bound(positional[0], tuple(positional[1:]), tuple(keywords.items()))
+
+    def _call_dict(self, dotted, node, positional, keywords, frame) -> Value | None:
+        if dotted != "dict":
+            return None
+        result = positional[0] if positional and isinstance(positional[0], Mapping) else Mapping()
+        for key, value in keywords.items():
+            result = result.put(key, value)
+        return result if isinstance(result, Mapping) else None
+
+    def _call_vars(self, dotted, node, positional, keywords, frame) -> Value | None:
+        value = positional[0] if positional else UNKNOWN
+        if isinstance(value, Arguments):
+            names = self.state.options.get(value.at, {})
+            return Mapping(tuple((n, self.option(value, n)) for n in names), True)
+        return None
+
+    def _call_getattr(self, dotted, node, positional, keywords, frame) -> Value | None:
+        if len(positional) < 2 or not isinstance(positional[1], Const):
+            return None
+        name = str(positional[1].value)
+        default = positional[2] if len(positional) > 2 else UNKNOWN
+        shape = ast.copy_location(ast.Attribute(node.args[0], name, ast.Load()), node)
+        found = apply(positional[0], lambda v: self.attribute(v, shape, frame))
+        if (
+            isinstance(found, Chosen)
+            and found.kind == "config"
+            and len(positional) > 2
+            and isinstance(found.default, Unknown)
+        ):
+            return Chosen("config", name, default)
+        return default if isinstance(found, Unknown) and isinstance(default, Chosen) else found
+
+    def _call_hasattr(self, dotted, node, positional, keywords, frame) -> Value | None:
+        if len(positional) == 2 and isinstance(positional[1], Const):
+            name = str(positional[1].value)
+            if words.is_switch(name) or words.is_setting(name):
+                return Chosen("config", f"{name} (present)", UNKNOWN)
+        return None
+
+    def _environment(self, positional: list[Value]) -> Value | None:
+        if not positional or not isinstance(positional[0], Const):
+            return None
+        default = positional[1] if len(positional) > 1 else Const(None)
+        return self.variable(str(positional[0].value), default)
+
+    def _call_getenv(self, dotted, node, positional, keywords, frame) -> Value | None:
+        return self._environment(positional)
+
+    def _call_get(self, dotted, node, positional, keywords, frame) -> Value | None:
+        return self._environment(positional) if dotted.endswith("environ.get") else None
+
+    def _call_bool(self, dotted, node, positional, keywords, frame) -> Value | None:
+        return positional[0] if positional else None
+
+    _call_int = _call_str = _call_deepcopy = _call_copy = _call_bool
+
+    def _call_import_module(self, dotted, node, positional, keywords, frame) -> Value | None:
+        if positional and isinstance(positional[0], Const) and positional[0].value:
+            module = self.project.find_module(frame.module.folder, str(positional[0].value))
+            if module:
+                self.import_module(module)
+                return ModuleValue(module)
+        return None

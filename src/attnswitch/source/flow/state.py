@@ -1,0 +1,98 @@
+"""What one run of the interpreter knows: overrides, attributes, parsers and the way so far."""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import dataclass, field
+
+from attnswitch.source.flow.events import Event
+from attnswitch.source.flow.values import ALWAYS, Const, Guard, Unknown, Value, choose, possible
+from attnswitch.source.project import Module, Symbol
+from attnswitch.source.records import Line
+
+#: Statements that one entry point may take; beyond that the verdict says that it gave up.
+BUDGET = 30_000
+DEPTH = 24
+
+
+@dataclass
+class Frame:
+    """The local names of one call."""
+
+    module: Module
+    names: dict[str, Value] = field(default_factory=dict)
+    function: str = ""
+    owner: Value | None = None
+    klass: Symbol | None = None
+    outer: Frame | None = None
+    returns: list[tuple[Guard, Value]] = field(default_factory=list)
+
+    def lookup(self, name: str) -> Value | None:
+        """A local name, or one of the functions around."""
+        frame: Frame | None = self
+        while frame is not None:
+            if name in frame.names:
+                return frame.names[name]
+            frame = frame.outer
+        return None
+
+
+@dataclass
+class State:
+    """Everything that outlives a call, for one entry point.
+
+    `guard` holds the conditions inside the running function, `outer` those of its callers.
+    """
+
+    overrides: dict[str, object] = field(default_factory=dict)
+    variables: dict[str, str] = field(default_factory=dict)
+    guard: Guard = ALWAYS
+    outer: Guard = ALWAYS
+    events: list[Event] = field(default_factory=list)
+    attributes: dict[tuple[object, str], Value] = field(default_factory=dict)
+    options: dict[Line, dict[str, Value]] = field(default_factory=dict)
+    built: dict[tuple[str, int], tuple[Symbol, list[Guard]]] = field(default_factory=dict)
+    imported: set[str] = field(default_factory=set)
+    running: list[object] = field(default_factory=list)
+    memory: dict[object, tuple[list[Event], Value]] = field(default_factory=dict)
+    visited: set[tuple[str, str]] = field(default_factory=set)
+    steps: int = 0
+    exhausted: bool = False
+
+    def record(self, event: Event) -> None:
+        """Keep an event under the conditions of this moment."""
+        event = event.under(self.guard)
+        if possible(event.guard):
+            self.events.append(event)
+
+    def write(self, owner: object, name: str, value: Value) -> None:
+        """Set an attribute: under conditions, the old value stays possible."""
+        key = (owner, name)
+        old = self.attributes.get(key)
+        if old is None or old == value or not self.guard:
+            self.attributes[key] = value if old is None or not self.guard else old
+        else:
+            self.attributes[key] = choose([(self.guard, value), (ALWAYS, old)])
+
+    def overridden(self, kind: str, name: str) -> Const | None:
+        """The value that a command line or the environment gives."""
+        if kind == "option" and name in self.overrides:
+            return Const(self.overrides[name])
+        if kind == "variable" and name in self.variables:
+            return Const(self.variables[name])
+        return None
+
+    def spend(self) -> bool:
+        """Count one statement; False once the budget is gone."""
+        self.steps += 1
+        if self.steps > BUDGET:
+            self.exhausted = True
+        return not self.exhausted
+
+
+UNKNOWN = Unknown()
+
+
+def line_of(frame: Frame, node: ast.AST) -> Line:
+    """Where a node stands."""
+    return Line(frame.module.path, getattr(node, "lineno", 1))

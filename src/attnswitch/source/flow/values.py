@@ -1,0 +1,210 @@
+"""What an expression can be worth without running the program."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from attnswitch.source.project import Module, Symbol
+from attnswitch.source.records import Line
+
+#: More alternatives than this are joined into Unknown.
+MOST_ALTERNATIVES = 12
+
+
+@dataclass(frozen=True)
+class Literal:
+    """One condition on the way: "the option --flash is true".
+
+    kind is option, variable, package, config or branch (anything else). `by_default` says
+    whether it holds when the user sets nothing; None if that cannot be known.
+    """
+
+    kind: str
+    name: str
+    want: str
+    negated: bool = False
+    by_default: bool | None = None
+
+    def inverse(self) -> Literal:
+        """The opposite condition."""
+        default = None if self.by_default is None else not self.by_default
+        return Literal(self.kind, self.name, self.want, not self.negated, default)
+
+    def __str__(self) -> str:
+        if self.kind == "package":
+            return f"{self.name} is {'not ' if self.negated else ''}installed"
+        text = self.name if self.want == "true" else f"{self.name} {self.want}"
+        return f"not {text}" if self.negated else text
+
+
+Guard = frozenset[Literal]
+ALWAYS: Guard = frozenset()
+
+
+def possible(guard: Guard) -> bool:
+    """False if a guard holds a condition and its opposite."""
+    if len(guard) < 2:
+        return True
+    return len({(lit.kind, lit.name, lit.want) for lit in guard}) == len(
+        {(lit.kind, lit.name, lit.want, lit.negated) for lit in guard}
+    )
+
+
+class Value:
+    """Base of all abstract values."""
+
+
+@dataclass(frozen=True)
+class Unknown(Value):
+    """Anything. `text` is the source it came from, for messages."""
+
+    text: str = ""
+
+
+@dataclass(frozen=True)
+class Const(Value):
+    """A known constant, and the line it is written in."""
+
+    value: object
+    at: Line | None = field(default=None, compare=False, repr=False)
+
+    def __hash__(self) -> int:
+        return hash(repr(self.value))
+
+
+@dataclass(frozen=True)
+class Chosen(Value):
+    """A value that somebody chooses: a command-line option, a variable or a config field."""
+
+    kind: str
+    name: str
+    default: Value
+    at: Line | None = None
+
+
+@dataclass(frozen=True)
+class Available(Value):
+    """True if a package can be imported."""
+
+    package: str
+
+
+@dataclass(frozen=True)
+class Choice(Value):
+    """One of several values, each under its own conditions."""
+
+    options: tuple[tuple[Guard, Value], ...]
+
+
+@dataclass(frozen=True)
+class Mapping(Value):
+    """A dictionary with known string keys; `rest` if it may hold more."""
+
+    items: tuple[tuple[object, Value], ...] = ()
+    rest: bool = False
+
+    def get(self, key: object) -> Value | None:
+        """The value under a key, None if it is not there."""
+        for name, value in self.items:
+            if name == key:
+                return value
+        return None
+
+    def put(self, key: object, value: Value) -> Mapping:
+        """A copy with one entry set."""
+        items = tuple((k, v) for k, v in self.items if k != key)
+        return Mapping((*items, (key, value)), self.rest)
+
+
+@dataclass(frozen=True)
+class Row(Value):
+    """A tuple or list."""
+
+    items: tuple[Value, ...]
+
+
+@dataclass(frozen=True)
+class Function(Value):
+    """A function of the tree, with the object it is bound to."""
+
+    symbol: Symbol
+    owner: Value | None = None
+
+
+@dataclass(frozen=True)
+class Class(Value):
+    """A class of the tree."""
+
+    symbol: Symbol
+
+
+@dataclass(frozen=True)
+class Instance(Value):
+    """An object of a class of the tree."""
+
+    symbol: Symbol
+
+
+@dataclass(frozen=True)
+class Parser(Value):
+    """An argument parser, known by the line that creates it."""
+
+    at: Line
+
+
+@dataclass(frozen=True)
+class Arguments(Value):
+    """What a parser returns."""
+
+    at: Line
+
+
+@dataclass(frozen=True)
+class External(Value):
+    """A name outside the tree."""
+
+    dotted: str
+
+
+@dataclass(frozen=True)
+class ModuleValue(Value):
+    """A module of the tree."""
+
+    module: Module
+
+
+@dataclass(frozen=True)
+class Bound(Value):
+    """functools.partial, or a method of an external object."""
+
+    function: Value
+    args: tuple[Value, ...] = ()
+    keywords: tuple[tuple[str, Value], ...] = ()
+
+
+def alternatives(value: Value) -> Iterable[tuple[Guard, Value]]:
+    """The (conditions, value) pairs of a value."""
+    return value.options if isinstance(value, Choice) else ((ALWAYS, value),)
+
+
+def choose(pairs: Iterable[tuple[Guard, Value]]) -> Value:
+    """Join alternatives; what is impossible is left out and equal ones are merged."""
+    flat: list[tuple[Guard, Value]] = []
+    for guard, value in pairs:
+        for inner, item in alternatives(value):
+            both = guard | inner
+            if possible(both) and (both, item) not in flat:
+                flat.append((both, item))
+    if not flat:
+        return Unknown()
+    if all(item == flat[0][1] for _, item in flat):
+        return flat[0][1]
+    return Choice(tuple(flat)) if len(flat) <= MOST_ALTERNATIVES else Unknown()
+
+
+def apply(value: Value, function: Callable[[Value], Value]) -> Value:
+    """Apply a function to every alternative."""
+    if not isinstance(value, Choice):
+        return function(value)
+    return choose((guard, function(item)) for guard, item in value.options)

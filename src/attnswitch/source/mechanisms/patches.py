@@ -1,0 +1,158 @@
+"""Monkey patches: attention replaced from outside, and the calls that do it."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+
+from attnswitch.source import words
+from attnswitch.source.mechanisms.place import Place, constant
+from attnswitch.source.project import Module, Project, Symbol, dotted_text
+from attnswitch.source.records import Finding
+
+NODES = (ast.Assign, ast.Call)
+_ATTENTION = re.compile(r"attn|attention|flash|xformers|sdpa|scaled_dot", re.IGNORECASE)
+_HOOKS = {"forward", "__call__", "_attn", "__init__"}
+_MASKS = re.compile(r"_prepare_decoder_attention_mask|_update_causal_mask|_get_unpad_data")
+_KERNEL_NAMES = re.compile(
+    r"^(?:_?flash_attention_forward|flash_attn_\w*func|_flash_attn\w*|scaled_dot_product_attention"
+    r"|_get_unpad_data|\w*memory_efficient_attention\w*)$"
+)
+_KERNEL = re.compile(
+    r"flash|xformers|xattn|memory_efficient|scaled_dot_product|sdpa|_sdp", re.IGNORECASE
+)
+_CLASS = re.compile(r"^[A-Z]\w*(?:Attention|Attn)\w*$")
+_APPLY = re.compile(
+    r"^(?:replace|patch|apply|enable|monkey_?patch|inject|convert|use)_?\w*"
+    r"(?:attn|attention|flash|xformers)",
+    re.IGNORECASE,
+)
+
+
+def detect(node: ast.AST, place: Place) -> Iterator[Finding]:
+    """Yield a finding for a replaced attention, and for the statement that replaces it."""
+    if isinstance(node, ast.Assign):
+        for target in node.targets:
+            if isinstance(target, ast.Attribute) and replaces_attention(target, node.value):
+                yield from _patch(node, ast.unparse(target), node.value, place)
+    elif isinstance(node, ast.Call):
+        if dotted_text(node.func) == "setattr" and len(node.args) == 3:
+            name = constant(node.args[1])
+            if isinstance(name, str):
+                target = ast.Attribute(node.args[0], name, ast.Store())
+                if replaces_attention(target, node.args[2]):
+                    yield from _patch(node, ast.unparse(target), node.args[2], place)
+        else:
+            yield from _applied(node, place)
+
+
+def replaces_attention(target: ast.Attribute, value: ast.expr) -> bool:
+    """True if `target = value` puts another attention in place of a class's or module's."""
+    if isinstance(value, (ast.Constant, ast.Call)) or dotted_text(target.value) in {"self", "cls"}:
+        return False
+    base, name = dotted_text(target.value), target.attr
+    if _MASKS.search(name) or _KERNEL_NAMES.match(name):
+        return not base.startswith("self.")
+    if name in _HOOKS or (name.startswith("_") and "attn" in name):
+        text = f"{base.split('.')[-1]} {ast.unparse(value)}"
+        return bool(_ATTENTION.search(text)) and bool(re.search(r"[A-Z]|attn", base))
+    return bool(_CLASS.match(name)) and bool(base) and not base.startswith("self")
+
+
+def _patch(node: ast.AST, target: str, value: ast.expr, place: Place) -> Iterator[Finding]:
+    kind = replacement_family(place.project, place.module, value, target, place.scope)
+    if kind is None:
+        return
+    if "unpad" in target:
+        yield place.finding(
+            node,
+            "varlen-packing",
+            "requires",
+            f"replaces {target}, which only FlashAttention on packed sequences asks",
+            role=words.role_of(target),
+        )
+        return
+    yield place.finding(
+        node,
+        "xformers" if kind == "xformers" else "monkey-patch",
+        "enables",
+        f"replaces {target} for the whole process",
+        target=kind,
+        role=words.role_of(target),
+    )
+
+
+def replacement_family(
+    project: Project, module: Module, value: ast.expr, target: str, scope: str
+) -> str | None:
+    """The kernel that a replacement brings; None if it has nothing to do with one."""
+    symbol = project.resolve_dotted(module, value)
+    text = f"{target} {ast.unparse(value)} {module.path} {scope}"
+    if symbol is not None and symbol.module is not None and symbol.node is not None:
+        text += f" {symbol.module.path} {ast.unparse(symbol.node)}"
+        if not _KERNEL.search(text):
+            return None
+    return patch_target(text)
+
+
+def patch_target(text: str) -> str:
+    """Which kernel a patch brings, read off the names around it."""
+    low = text.lower()
+    if "xformers" in low or "xattn" in low:
+        return "xformers"
+    if "flash" not in low and ("sdpa" in low or "scaled_dot" in low or "_sdp" in low):
+        return "sdpa"
+    return "flash"
+
+
+def _applied(node: ast.Call, place: Place) -> Iterator[Finding]:
+    name = dotted_text(node.func).split(".")[-1]
+    if not name or not isinstance(node.func, (ast.Name, ast.Attribute)):
+        return
+    symbol = place.project.resolve_dotted(place.module, node.func)
+    if symbol is None and isinstance(node.func, ast.Name):
+        symbol = _imported_in_function(node.func.id, place)
+    patching = symbol is not None and symbol.kind == "function" and _patches(place.project, symbol)
+    if not patching and not (symbol is None and _APPLY.match(name) and _statement(node, place)):
+        return
+    where = f" ({symbol.module.path})" if symbol and symbol.module else ""
+    kind = patch_target(f"{name} {symbol.module.path if symbol and symbol.module else ''}")
+    yield place.finding(
+        node,
+        "xformers" if kind == "xformers" else "monkey-patch",
+        "enables",
+        f"calls {name}{where}, which replaces attention for the whole process",
+        target=kind,
+        fixed=kind == "flash" and not place.tests(node) and patching,
+    )
+
+
+def _statement(node: ast.Call, place: Place) -> bool:
+    return bool(place.parents) and isinstance(place.parents[-1], ast.Expr)
+
+
+def _imported_in_function(name: str, place: Place) -> Symbol | None:
+    function = place.function
+    if function is None:
+        return None
+    for statement in place.project.mentions(function).imports:
+        for alias in statement.names:
+            if (alias.asname or alias.name) == name:
+                return place.project.import_symbol(place.module, statement, alias)
+    return None
+
+
+def _patches(project: Project, symbol: Symbol) -> bool:
+    assert symbol.node is not None and symbol.module is not None
+    for node in ast.walk(symbol.node):
+        if isinstance(node, ast.Assign):
+            for target in node.targets:
+                if isinstance(target, ast.Attribute) and replaces_attention(target, node.value):
+                    name = ast.unparse(target)
+                    kind = replacement_family(
+                        project, symbol.module, node.value, name, symbol.dotted
+                    )
+                    if kind is not None:
+                        return True
+    return False

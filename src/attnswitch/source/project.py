@@ -1,0 +1,396 @@
+"""Python modules of a tree: parsing, import resolution, and what a name in a module means."""
+
+from __future__ import annotations
+
+import ast
+import posixpath
+import re
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from attnswitch.source.records import Skipped
+from attnswitch.source.tree import SourceFile
+
+FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+@dataclass(frozen=True)
+class Symbol:
+    """What a name stands for.
+
+    kind is "function", "class", "module" (of the tree), "value" (bound by an assignment) or
+    "external" (a dotted name outside the tree).
+    """
+
+    kind: str
+    dotted: str
+    module: Module | None = None
+    node: ast.AST | None = None
+
+    @property
+    def key(self) -> tuple[str, int]:
+        """A hashable identity: file and line."""
+        path = self.module.path if self.module else self.dotted
+        return path, getattr(self.node, "lineno", 0)
+
+
+@dataclass(frozen=True)
+class Binding:
+    """One statement at the top of a module that binds a name, with the tests around it."""
+
+    node: ast.AST
+    alias: ast.alias | None
+    around: tuple[tuple[ast.AST, str], ...]
+
+
+@dataclass(eq=False)
+class Module:
+    """One parsed Python file."""
+
+    path: str
+    text: str
+    tree: ast.Module
+    bindings: dict[str, list[Binding]] = field(default_factory=dict)
+    stars: list[ast.ImportFrom] = field(default_factory=list)
+
+    @property
+    def folder(self) -> str:
+        """The folder of the file, relative to the root."""
+        return posixpath.dirname(self.path)
+
+    @property
+    def is_package(self) -> bool:
+        """True for an `__init__.py`."""
+        return posixpath.basename(self.path) == "__init__.py"
+
+    def line(self, number: int) -> str:
+        """The text of one line, stripped."""
+        lines = self.text.splitlines()
+        return lines[number - 1].strip() if 0 < number <= len(lines) else ""
+
+
+@dataclass
+class Mentions:
+    """What a piece of code names: names, attributes, imports and calls, in one walk."""
+
+    names: list[ast.Name] = field(default_factory=list)
+    attributes: list[ast.Attribute] = field(default_factory=list)
+    imports: list[ast.Import | ast.ImportFrom] = field(default_factory=list)
+    calls: list[ast.Call] = field(default_factory=list)
+
+
+def children(node: ast.AST) -> list[ast.AST]:
+    """The child nodes of a node; `ast.iter_child_nodes` without the generators."""
+    found: list[ast.AST] = []
+    for value in node.__dict__.values():
+        kind = value.__class__
+        if kind is list:
+            found.extend([item for item in value if isinstance(item, _AST)])
+        elif kind is not int and kind is not str and isinstance(value, _AST) and kind is not _LOAD:
+            found.append(value)
+    return found
+
+
+_AST, _LOAD = ast.AST, ast.Load
+
+
+def _mentions(node: ast.AST) -> Mentions:
+    found = Mentions()
+    todo = [node]
+    while todo:
+        inner = todo.pop()
+        kind = inner.__class__
+        if kind is ast.Name:
+            found.names.append(inner)  # type: ignore[arg-type]
+            continue
+        if kind is ast.Constant:
+            continue
+        if kind is ast.Attribute:
+            found.attributes.append(inner)  # type: ignore[arg-type]
+        elif kind is ast.Call:
+            found.calls.append(inner)  # type: ignore[arg-type]
+        elif kind is ast.Import or kind is ast.ImportFrom:
+            found.imports.append(inner)  # type: ignore[arg-type]
+            continue
+        todo.extend(children(inner))
+    return found
+
+
+def nested_blocks(node: ast.AST) -> Iterator[tuple[str, list[ast.stmt]]]:
+    """Yield the statement lists that a compound statement runs in its own scope."""
+    for name in ("body", "orelse", "finalbody"):
+        block = getattr(node, name, None)
+        if isinstance(block, list) and block and isinstance(block[0], ast.stmt):
+            yield name, block
+    for handler in getattr(node, "handlers", []):
+        yield "handler", handler.body
+    for case in getattr(node, "cases", []):
+        yield "case", case.body
+
+
+def target_names(target: ast.AST) -> Iterator[str]:
+    """Yield the plain names that an assignment target binds."""
+    if isinstance(target, ast.Name):
+        yield target.id
+    elif isinstance(target, (ast.Tuple, ast.List)):
+        for item in target.elts:
+            yield from target_names(item)
+    elif isinstance(target, ast.Starred):
+        yield from target_names(target.value)
+
+
+def _bind(module: Module, block: list[ast.stmt], around: tuple[tuple[ast.AST, str], ...]) -> None:
+    for node in block:
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+            module.bindings.setdefault(node.name, []).append(Binding(node, None, around))
+        elif isinstance(node, (ast.Import, ast.ImportFrom)):
+            for alias in node.names:
+                if alias.name == "*":
+                    module.stars.append(node)  # type: ignore[arg-type]
+                    continue
+                name = alias.asname or alias.name.split(".")[0]
+                if isinstance(node, ast.ImportFrom):
+                    name = alias.asname or alias.name
+                module.bindings.setdefault(name, []).append(Binding(node, alias, around))
+        elif isinstance(node, (ast.Assign, ast.AnnAssign, ast.AugAssign)):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            for target in targets:
+                for name in target_names(target):
+                    module.bindings.setdefault(name, []).append(Binding(node, None, around))
+        else:
+            for part, inner in nested_blocks(node):
+                _bind(module, inner, (*around, (node, part)))
+
+
+def parse(file: SourceFile) -> Module | Skipped:
+    """Parse one Python file; anything that is not Python 3 comes back as a reason."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            tree = ast.parse(file.text)
+    except SyntaxError as error:
+        return Skipped(file.path, _syntax_reason(file.text, error))
+    except (ValueError, RecursionError, MemoryError) as error:
+        return Skipped(file.path, f"cannot be parsed: {type(error).__name__}")
+    module = Module(file.path, file.text, tree)
+    try:
+        _bind(module, tree.body, ())
+    except RecursionError:
+        return Skipped(file.path, "cannot be parsed: nested too deeply")
+    return module
+
+
+_PYTHON_2 = re.compile(
+    r"^\s*(print\s+[^(=\s]|exec\s+['\"]|raise\s+\w+\s*,|except\s+\w+\s*,\s*\w+:)", re.M
+)
+
+
+def _syntax_reason(text: str, error: SyntaxError) -> str:
+    if _PYTHON_2.search(text):
+        return f"Python 2 (line {error.lineno}: {error.msg})"
+    return f"syntax error in line {error.lineno}: {error.msg}"
+
+
+class Project:
+    """All modules of a tree, and the lookups between them."""
+
+    def __init__(self, modules: list[Module]):
+        self.modules = {m.path: m for m in modules}
+        self._by_tail: dict[str, list[Module]] = {}
+        for module in modules:
+            stem = module.folder if module.is_package else module.path[:-3]
+            self._by_tail.setdefault(posixpath.basename(stem), []).append(module)
+        self._found: dict[tuple[str, str], Module | None] = {}
+        self._resolved: dict[tuple[str, str], Symbol | None] = {}
+        self._mentions: dict[int, Mentions] = {}
+
+    def mentions(self, node: ast.AST) -> Mentions:
+        """What a function, class or statement names; kept, since several passes ask."""
+        found = self._mentions.get(id(node))
+        if found is None:
+            found = self._mentions[id(node)] = _mentions(node)
+        return found
+
+    def find_module(self, importer: str, dotted: str) -> Module | None:
+        """Find the file that `import dotted` in the folder `importer` would load."""
+        key = (importer, dotted)
+        if key not in self._found:
+            self._found[key] = self._search(importer, dotted)
+        return self._found[key]
+
+    def _search(self, importer: str, dotted: str) -> Module | None:
+        tail = dotted.replace(".", "/")
+        folder = importer
+        while True:
+            for candidate in (f"{tail}.py", f"{tail}/__init__.py"):
+                module = self.modules.get(posixpath.join(folder, candidate))
+                if module:
+                    return module
+            if not folder:
+                break
+            folder = posixpath.dirname(folder)
+        if "." not in dotted:
+            return None
+        return self._nearest(importer, tail)
+
+    def _nearest(self, importer: str, tail: str) -> Module | None:
+        """A package below a source root that is no parent of the importer (src/, lib/ ...)."""
+        matches = []
+        for module in self._by_tail.get(posixpath.basename(tail), ()):
+            stem = module.folder if module.is_package else module.path[:-3]
+            if stem.endswith("/" + tail) and self._is_root(stem[: -len(tail) - 1], tail):
+                shared = len(posixpath.commonprefix([stem + "/", importer + "/"]))
+                matches.append((-shared, len(stem), stem, module))
+        return min(matches, key=lambda m: m[:3])[3] if matches else None
+
+    def _is_root(self, root: str, tail: str) -> bool:
+        return f"{root}/__init__.py" not in self.modules or "/" not in tail
+
+    def absolute(self, module: Module, node: ast.ImportFrom) -> str | None:
+        """For `from .x import y` return the folder path of `.x`, else None."""
+        if not node.level:
+            return None
+        folder = module.folder
+        for _ in range(node.level - 1):
+            folder = posixpath.dirname(folder)
+        return posixpath.join(folder, (node.module or "").replace(".", "/")).rstrip("/")
+
+    def module_at(self, stem: str) -> Module | None:
+        """The module at a path without its suffix."""
+        return self.modules.get(f"{stem}.py") or self.modules.get(
+            posixpath.join(stem, "__init__.py")
+        )
+
+    def imported_from(self, module: Module, node: ast.ImportFrom) -> Module | None:
+        """The module of the tree that `from … import` reads from."""
+        stem = self.absolute(module, node)
+        if stem is not None:
+            return self.module_at(stem)
+        return self.find_module(module.folder, node.module or "")
+
+    def import_symbol(self, module: Module, node: ast.AST, alias: ast.alias) -> Symbol | None:
+        """What an import statement binds."""
+        if isinstance(node, ast.Import):
+            name = alias.name if alias.asname else alias.name.split(".")[0]
+            found = self.find_module(module.folder, name)
+            if found is None and self.find_module(module.folder, alias.name):
+                return Symbol("external", name)  # a namespace package of the tree
+            return Symbol("module", name, found) if found else Symbol("external", name)
+        assert isinstance(node, ast.ImportFrom)
+        source = self.imported_from(module, node)
+        if source is not None:
+            symbol = self.resolve(source, alias.name)
+            if symbol is not None:
+                return symbol
+        inner = self._submodule(module, node, alias.name)
+        if inner is not None:
+            return Symbol("module", alias.name, inner)
+        if source is not None or node.level:
+            return None
+        return Symbol("external", f"{node.module}.{alias.name}")
+
+    def loaded_by(self, module: Module, node: ast.Import | ast.ImportFrom) -> list[Module]:
+        """The modules of the tree that an import statement loads."""
+        found: list[Module | None] = []
+        if isinstance(node, ast.Import):
+            found = [self.find_module(module.folder, alias.name) for alias in node.names]
+        else:
+            found = [self.imported_from(module, node)]
+            found += [self._submodule(module, node, alias.name) for alias in node.names]
+        return [m for m in found if m is not None]
+
+    def _submodule(self, module: Module, node: ast.ImportFrom, name: str) -> Module | None:
+        stem = self.absolute(module, node)
+        if stem is not None:
+            return self.module_at(posixpath.join(stem, name))
+        return self.find_module(module.folder, f"{node.module}.{name}")
+
+    def resolve(self, module: Module, name: str) -> Symbol | None:
+        """What a top-level name of a module stands for, through re-exports."""
+        key = (module.path, name)
+        if key not in self._resolved:
+            self._resolved[key] = None  # ends circles of imports
+            self._resolved[key] = self._resolve(module, name)
+        return self._resolved[key]
+
+    def _resolve(self, module: Module, name: str) -> Symbol | None:
+        for binding in reversed(module.bindings.get(name, ())):
+            node = binding.node
+            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+                return Symbol("function", name, module, node)
+            if isinstance(node, ast.ClassDef):
+                return Symbol("class", name, module, node)
+            if binding.alias is not None:
+                return self.import_symbol(module, node, binding.alias)
+            return Symbol("value", name, module, node)
+        for star in module.stars:
+            source = self.imported_from(module, star)
+            if source is not None and source is not module:
+                symbol = self.resolve(source, name)
+                if symbol is not None:
+                    return symbol
+        return None
+
+    def attribute(self, module: Module, name: str) -> Symbol | None:
+        """`module.name`: a binding of it, or a submodule."""
+        symbol = self.resolve(module, name)
+        if symbol is None and module.is_package:
+            inner = self.module_at(posixpath.join(module.folder, name))
+            if inner:
+                return Symbol("module", name, inner)
+        return symbol
+
+    def resolve_dotted(self, module: Module, node: ast.AST) -> Symbol | None:
+        """What an expression like `a.b.c` stands for at the top of a module."""
+        if isinstance(node, ast.Name):
+            return self.resolve(module, node.id)
+        if isinstance(node, ast.Attribute):
+            base = self.resolve_dotted(module, node.value)
+            if base is None:
+                return None
+            if base.kind == "module" and base.module:
+                return self.attribute(base.module, node.attr)
+            if base.kind == "external":
+                full = f"{base.dotted}.{node.attr}"
+                found = self.find_module(module.folder, full)
+                return Symbol("module", full, found) if found else Symbol("external", full)
+            if base.kind == "class" and isinstance(base.node, ast.ClassDef):
+                method = find_method(base.node, node.attr)
+                if method:
+                    return Symbol("function", f"{base.dotted}.{node.attr}", base.module, method)
+        return None
+
+
+_DYNAMIC = re.compile(r"import_modules|iter_modules|listdir|glob\(|import_module|walk_packages")
+
+
+def dynamic_imports(project: Project, module: Module) -> list[Module]:
+    """The modules beside a package that it imports by listing its own folder."""
+    if not module.is_package or not _DYNAMIC.search(module.text):
+        return []
+    return [
+        other
+        for other in project.modules.values()
+        if other.folder == module.folder and other is not module
+    ]
+
+
+def find_method(node: ast.ClassDef, name: str) -> FunctionNode | None:
+    """The method of this name in a class body."""
+    for item in node.body:
+        if isinstance(item, (ast.FunctionDef, ast.AsyncFunctionDef)) and item.name == name:
+            return item
+    return None
+
+
+def dotted_text(node: ast.AST) -> str:
+    """`a.b.c` for a chain of names and attributes; calls and subscripts are passed through."""
+    if isinstance(node, ast.Name):
+        return node.id
+    if isinstance(node, ast.Attribute):
+        base = dotted_text(node.value)
+        return f"{base}.{node.attr}" if base else node.attr
+    if isinstance(node, (ast.Call, ast.Subscript)):
+        return dotted_text(node.func if isinstance(node, ast.Call) else node.value)
+    return ""

@@ -1,0 +1,243 @@
+"""From events to a verdict: is FlashAttention on, off, or on what does it depend?"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from dataclasses import dataclass, field, replace
+
+from attnswitch.source import words
+from attnswitch.source.flow.events import Event
+from attnswitch.source.flow.values import Guard, Literal
+from attnswitch.source.records import Line
+
+_ROLES = ("language_model", "vision_tower")
+
+
+@dataclass
+class Answer:
+    """The verdict for one role."""
+
+    flash: str = "off"
+    default: str = "off"
+    reasons: list[str] = field(default_factory=list)
+    literals: list[Literal] = field(default_factory=list)
+    lines: list[Line] = field(default_factory=list)
+    loads: bool = False
+    sdpa: bool = False
+    xformers: bool = False
+
+
+def symbols(guard: Guard) -> list[Literal]:
+    """The conditions that a user can influence, settings of configs left out."""
+    return sorted(
+        (lit for lit in guard if lit.kind != "branch" and not _decided_elsewhere(lit)),
+        key=lambda lit: (lit.kind, lit.name, lit.negated),
+    )
+
+
+def _decided_elsewhere(literal: Literal) -> bool:
+    """`config._attn_implementation == …` repeats what the loading call asked for."""
+    return literal.kind == "config" and words.is_setting(literal.name)
+
+
+def by_default(guard: Guard) -> bool | None:
+    """Does a guard hold when the user sets nothing? None if that depends on the machine."""
+    held = [lit.by_default for lit in symbols(guard)]
+    if False in held:
+        return False
+    return None if None in held else True
+
+
+def judge(events: list[Event], role: str) -> Answer:
+    """The verdict for the language model or the vision tower."""
+    kinds = {"load", "write", "patch", "call"}
+    mine = _without_mpt([e for e in events if e.role == role and e.kind in kinds])
+    answer = Answer()
+    answer.loads = any(e.kind in {"load", "patch"} for e in mine) or any(
+        e.kind == "call" for e in mine
+    )
+    on = simplified([e for e in mine if e.family == "flash" and not _repeats(e, mine)])
+    off = [e for e in mine if e.kind == "load" and e.family != "flash"]
+    if any(e.kind == "write" for e in on):
+        off = [e for e in off if e.family != "configured"]
+    answer.sdpa = any(e.family == "sdpa" for e in mine)
+    answer.xformers = any(e.family == "xformers" for e in mine)
+    if not on:
+        answer.reasons = _off_reasons(off, answer)
+        answer.lines = [e.source or e.at for e in off[:1]]
+        return answer
+    if all(any(_decided_elsewhere(lit) for lit in e.guard) for e in on):
+        return _left_to_config(answer, on)
+    certain = [e for e in on if not symbols(e.guard)]
+    decisive = certain or on
+    answer.lines = _unique([e.source or e.at for e in decisive])
+    rivals = _rivals(certain, off)
+    if certain and (len(_places(certain)) >= len(_places(rivals)) or _covers(certain, off)):
+        answer.flash = answer.default = "on"
+        answer.reasons = [_say(e) for e in _distinct(certain)[:3]]
+        if off:
+            answer.reasons.append(f"not asked for at {_list(_places(off))}")
+        return answer
+    answer.flash = "depends"
+    answer.literals = _telling([lit for e in on for lit in symbols(e.guard)])
+    answer.reasons = [_say(e) for e in _distinct(on)[:3]]
+    answer.default = _default(on)
+    if certain and not answer.literals:
+        answer.reasons.append(f"other models are loaded without it at {_list(_places(off))}")
+    return answer
+
+
+def _rivals(certain: list[Event], off: list[Event]) -> list[Event]:
+    """The loads to weigh against: unconditional ones, and in the same files if there are any."""
+    files = {e.at.path for e in certain}
+    plain = [e for e in off if not symbols(e.guard)]
+    return [e for e in plain if e.at.path in files] or plain
+
+
+def _left_to_config(answer: Answer, on: list[Event]) -> Answer:
+    """Only the configuration of the loaded model can ask for it."""
+    answer.flash = "depends"
+    answer.default = "depends"
+    answer.literals = _unique([lit for e in on for lit in e.guard if _decided_elsewhere(lit)])[:3]
+    answer.lines = _unique([e.at for e in on])
+    answer.reasons = [f"{on[0].at} does what the model's configuration says"]
+    return answer
+
+
+def _without_mpt(events: list[Event]) -> list[Event]:
+    """Leave MPT's own switch out where other models are loaded too: it is MPT's alone."""
+    others = [
+        e
+        for e in events
+        if "attn_config" not in e.detail
+        and not any(
+            lit.kind == "branch" and not lit.negated and "'mpt'" in lit.name for lit in e.guard
+        )
+    ]
+    return others if any(e.kind == "load" for e in others) else events
+
+
+def simplified(events: list[Event]) -> list[Event]:
+    """Drop conditions that make no difference: on if x, and on if not x, is simply on."""
+    guards = [frozenset(symbols(e.guard)) for e in events]
+    changed = True
+    while changed:
+        changed = False
+        for i, left in enumerate(guards):
+            for right in guards:
+                for literal in left:
+                    rest = right - {literal.inverse()}
+                    if literal.inverse() in right and rest <= left - {literal}:
+                        guards[i] = left = left - {literal}
+                        changed = True
+                        break
+    smallest = [g for g in guards if not any(other < g for other in guards)]
+    return [
+        replace(e, guard=guard | frozenset(lit for lit in e.guard if lit.kind == "branch"))
+        for e, guard in zip(events, guards, strict=False)
+        if guard in smallest
+    ]
+
+
+def _repeats(event: Event, mine: list[Event]) -> bool:
+    """A kernel or load behind `config._attn_implementation == …` repeats the load around it."""
+    if not any(_decided_elsewhere(lit) for lit in event.guard):
+        return False
+    return any(
+        e.kind in {"load", "write"} and not any(_decided_elsewhere(lit) for lit in e.guard)
+        for e in mine
+    )
+
+
+def _covers(certain: list[Event], off: list[Event]) -> bool:
+    """A patch or a write replaces attention whatever a later load leaves open."""
+    return any(
+        e.kind in {"patch", "write"} and not [x for x in e.guard if x.kind == "branch"]
+        for e in certain
+    )
+
+
+def _places(events: list[Event]) -> list[Line]:
+    return _unique([e.at for e in events])
+
+
+def _unique(items: list) -> list:
+    return list(dict.fromkeys(items))
+
+
+def _telling(literals: list[Literal]) -> list[Literal]:
+    """Leave out what another condition implies: x == 'a' says that x is not 'b'."""
+    settled = {lit.name for lit in literals if lit.want.startswith("==") and not lit.negated}
+    return _unique(
+        [
+            lit
+            for lit in literals
+            if lit.name not in settled or (lit.want.startswith("==") and not lit.negated)
+        ]
+    )
+
+
+def _distinct(events: list[Event]) -> list[Event]:
+    seen: dict[tuple[Line, tuple[str, ...]], Event] = {}
+    for event in events:
+        seen.setdefault((event.source or event.at, tuple(map(str, symbols(event.guard)))), event)
+    return list(seen.values())
+
+
+def _default(on: list[Event]) -> str:
+    held = {by_default(e.guard) for e in on}
+    if True in held:
+        return "on"
+    return "off" if held == {False} else "depends"
+
+
+_VERBS = {
+    "load": "asks for it",
+    "write": "writes it into the configuration",
+    "patch": "replaces attention with it",
+    "call": "runs it",
+}
+
+
+def _say(event: Event) -> str:
+    where = event.source or event.at
+    text = f"{where} {_VERBS[event.kind]}"
+    conditions = _telling(symbols(event.guard))
+    if conditions:
+        text += " if " + " and ".join(str(c) for c in conditions)
+    return text
+
+
+def _list(lines: list[Line]) -> str:
+    text = ", ".join(str(at) for at in lines[:3])
+    return text + (f" and {len(lines) - 3} more" if len(lines) > 3 else "")
+
+
+def _off_reasons(off: list[Event], answer: Answer) -> list[str]:
+    if not off:
+        return ["no model is loaded"] if not answer.loads else ["nothing asks for it"]
+    asked = Counter(e.family for e in off)
+    first = f"{off[0].source or off[0].at}"
+    if asked.get("eager") or asked.get("off"):
+        return [f"{first} asks for another implementation"]
+    if asked.get("sdpa"):
+        return [f"{first} asks for sdpa"]
+    return [f"{off[0].at} leaves the choice to the library"]
+
+
+def option_off(literal: Literal) -> str | None:
+    """What to write on the command line so that a condition does not hold."""
+    if literal.kind == "variable":
+        return f"unset {literal.name}" if not literal.negated else f"set {literal.name}=1"
+    if literal.kind != "option":
+        return None
+    flag = f"--{literal.name}"
+    match = re.match(r"(?:==|=) ?'?([\w]+)", literal.want)
+    if match and not literal.negated and words.is_setting(literal.name):
+        return f"{flag} eager"
+    if literal.want == "true":
+        if literal.negated:
+            return f"give {flag}"
+        return f"leave {flag} out" if literal.by_default is False else f"{flag} False"
+    return None

@@ -1,0 +1,176 @@
+"""The vocabulary of attention switches: names of settings, values, packages and kernels.
+
+Everything the scanner recognises by name is in these tables, and nowhere else.
+"""
+
+from __future__ import annotations
+
+import re
+
+#: Distributions and modules that bring FlashAttention or xformers kernels.
+FLASH_PACKAGES = frozenset(
+    {"flash_attn", "flash_attn_interface", "flash_attn_2_cuda", "flash_attn_cuda", "flashattn"}
+    | {"flash_attn_3", "flash_attn_3_cuda", "flash_attention", "ring_flash_attn", "flashinfer"}
+    | {"flash_attn_hopper", "npu_flash_attention"}
+)
+XFORMERS_PACKAGES = frozenset({"xformers"})
+DISTRIBUTION = re.compile(
+    r"(?<![\w./-])(flash[-_]attn(?:[-_]\w+)?|flash[-_]attention|xformers|ring[-_]flash[-_]attn"
+    r"|flashinfer(?:[-_]python)?|transformer[-_]engine)(?![\w])",
+    re.IGNORECASE,
+)
+
+#: Names whose value is the name of an implementation: "flash_attention_2", "sdpa", "eager" ...
+SETTING = re.compile(
+    r"^_?(?:\w+_)?(?:attn|attention)_(?:impl(?:ementation)?|implem|backend|class_name)"
+    r"(?:_internal|_\w*)?$",
+    re.IGNORECASE,
+)
+#: Names whose value is a boolean (or stands for one) about FlashAttention, xformers or SDPA.
+SWITCH = re.compile(
+    r"(?:flash_?attn|flash_?attention|flash_?att\b|use_flash|with_flash|enable_flash"
+    r"|disable_flash|no_flash|flash_sdp|mem_efficient_sdp|xformers|xattn|use_sdpa|use_sdp\b"
+    r"|use_memory_efficient_att|memory_efficient_attention|use_mem_eff|fused_attn)",
+    re.IGNORECASE,
+)
+#: Looks like a switch, and is none: internals, statistics, capability tests, file names.
+NOT_A_SWITCH = re.compile(
+    r"(?:top_left|uses_top|supports_window|window_size|deterministic|_version|available|greater"
+    r"|installed|^has_|_has_|^have_|output|forward|_func$|_fn$|_fwd|_bwd|varlen|kwargs|_mask$"
+    r"|_path|_file|_dir|_err|_import|peft_integration|_cls$|_class(es)?$|_op$|dropout|_config$"
+    r"|_module$|_loss|_seqlens?|_inputs?$|_kv)",
+    re.IGNORECASE,
+)
+LEGACY = frozenset({"use_flash_attention_2", "_flash_attn_2_enabled", "use_flash_attn_2"})
+NEGATED = re.compile(r"(?:^|_)(?:disable|no|without|not|skip|norm|normal|naive)_?", re.IGNORECASE)
+CAPABILITY = frozenset(
+    {"_supports_flash_attn_2", "_supports_flash_attn", "_supports_flash_attn_3", "_supports_sdpa"}
+    | {"_supports_flex_attn", "_supports_attention_backend"}
+)
+AVAILABILITY = frozenset(
+    {"is_flash_attn_2_available", "is_flash_attn_available", "is_flash_attn_3_available"}
+    | {"is_flash_attn_greater_or_equal", "is_flash_attn_greater_or_equal_2_10"}
+    | {"is_xformers_available", "is_flash_attn_v2_available"}
+)
+
+#: Functions of torch that choose or run SDPA kernels.
+SDPA_CALL = re.compile(r"(?:^|\.)scaled_dot_product_attention$")
+TOGGLES = frozenset(
+    {"enable_flash_sdp", "enable_mem_efficient_sdp", "enable_math_sdp", "enable_cudnn_sdp"}
+    | {"sdp_kernel", "sdpa_kernel"}
+)
+XFORMERS_CALL = re.compile(r"(?:^|\.)(?:memory_efficient_attention(?:_\w+)?)$")
+FLASH_CALL = re.compile(
+    r"(?:^|_)(?:flash_attn|flash_attention)(?:_\w*)?_?(?:func|forward|unpadded_\w+)$"
+    r"|^flash_attn_\w*func$|^_?flash_attention_forward$|^npu_fusion_attention$",
+    re.IGNORECASE,
+)
+VARLEN = re.compile(r"varlen|unpadded", re.IGNORECASE)
+
+#: Environment variables that steer attention in some project or library.
+VARIABLE = re.compile(
+    r"FLASH_?ATT|FLASHATT|NVTE_(?:FLASH|FUSED)|NORM_ATTN|XFORMERS|ATTN_IMPL|ATTENTION_IMPL"
+    r"|ATTN_BACKEND|ATTENTION_BACKEND|USE_FLASH|USE_SDPA|^ATTN_",
+    re.IGNORECASE,
+)
+NOT_A_VARIABLE = re.compile(r"DETERMINISTIC|_BUILD|SKIP_CUDA|FORCE_BUILD|FORCE_CXX", re.IGNORECASE)
+
+_FLASH_VALUES = re.compile(r"^(?:.*flash.*|fa[234]?)$", re.IGNORECASE)
+_VISION = re.compile(
+    r"vision|visual|image_tower|image_encoder|video_tower|clip|siglip|eva|vit\b|_vit|vit_|dino"
+    r"|radio|sam_|convnext|imagebind|languagebind|img_",
+    re.IGNORECASE,
+)
+_LANGUAGE = re.compile(
+    r"llm|language|causal|llama|qwen|phi|mistral|mixtral|gemma|vicuna|mpt|internlm|text_model"
+    r"|lm_|_lm|base_model",
+    re.IGNORECASE,
+)
+
+
+def family_of(value: object) -> str | None:
+    """Map the value of a setting to flash, triton, sdpa, eager, xformers, default or None.
+
+    "triton" is MPT's own FlashAttention, written in Triton; None is an unknown value.
+    """
+    if value is None:
+        return "default"
+    if not isinstance(value, str):
+        return None
+    low = value.strip().lower()
+    if "sdpa" in low and "flash" not in low:
+        return "sdpa"
+    if "xformers" in low:
+        return "xformers"
+    if low in {"eager", "torch", "normal", "vanilla", "native", "math", "manual", "naive"}:
+        return "eager"
+    if low in {"none", "", "auto", "null"}:
+        return "default"
+    if low == "triton":
+        return "triton"
+    return "flash" if _FLASH_VALUES.match(low) else None
+
+
+def is_setting(name: str) -> bool:
+    """True if a keyword, field or attribute of this name holds an implementation's name."""
+    return bool(SETTING.match(name)) and name not in CAPABILITY
+
+
+def is_switch(name: str) -> bool:
+    """True if a keyword, field or attribute of this name turns a kernel on or off."""
+    if name in CAPABILITY or name in AVAILABILITY:
+        return False
+    if name in LEGACY:
+        return True
+    plain = name.strip("_")
+    if re.fullmatch(r"flash_att\w*_\d", plain):
+        return False  # a value, used as a key
+    return bool(SWITCH.search(plain)) and not NOT_A_SWITCH.search(plain) and not is_setting(name)
+
+
+def switch_target(name: str) -> str:
+    """Which kernel a switch of this name speaks of: flash, xformers or sdpa."""
+    low = name.lower()
+    if "xformers" in low or "xattn" in low or "mem_eff" in low or "memory_efficient" in low:
+        return "xformers"
+    if ("sdp" in low or "fused_attn" in low) and "flash" not in low:
+        return "sdpa"
+    return "flash"
+
+
+def switch_family(name: str, value: object) -> str | None:
+    """What a boolean switch of this name asks for when it holds `value`."""
+    if isinstance(value, str):
+        low = value.strip().lower()
+        if low in {"true", "1", "yes", "on"}:
+            value = True
+        elif low in {"false", "0", "no", "off", "none", ""}:
+            value = False
+        else:
+            return family_of(value)
+    if value is None:
+        return "default"
+    if not isinstance(value, (bool, int)):
+        return None
+    asked = bool(value) != bool(NEGATED.search(name.strip("_")))
+    return switch_target(name) if asked else "off"
+
+
+def is_flash_module(dotted: str) -> bool:
+    """True for flash_attn, flash_attn.bert_padding, ring_flash_attn ..."""
+    return dotted.split(".")[0] in FLASH_PACKAGES
+
+
+def package_target(dotted: str) -> str | None:
+    """Return flash or xformers if importing `dotted` needs that package, else None."""
+    head = dotted.split(".")[0]
+    if head in FLASH_PACKAGES:
+        return "flash"
+    return "xformers" if head in XFORMERS_PACKAGES else None
+
+
+def role_of(text: str) -> str | None:
+    """Guess from names whether something belongs to the vision tower or the language model."""
+    if _VISION.search(text):
+        return "vision_tower"
+    return "language_model" if _LANGUAGE.search(text) else None

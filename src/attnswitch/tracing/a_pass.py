@@ -1,0 +1,92 @@
+"""One pass under watch: a forward pass of a model, a call of compiled code, or a backward pass."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from attnswitch.tracing.events import Node, Seen, attention_in
+from attnswitch.tracing.ledger import Call
+from attnswitch.tracing.operators import what_ran
+
+# One profiler a process: PyTorch has room for no second one.
+_profiling = threading.Lock()
+
+
+@dataclass
+class Pass:
+    """What is known of a pass while it runs on one thread.
+
+    `calls` are the sites' calls, `ranges` the open ranges in the profile with their names (the
+    record is None where nothing is profiled), `flash` the FlashAttention kernels counted at their
+    operators.
+    """
+
+    form: Any
+    backward: bool = False
+    calls: list[Call] = field(default_factory=list)
+    ranges: list[tuple[str, Any]] = field(default_factory=list)
+    flash: list[Seen] = field(default_factory=list)
+    _profiler: Any = None
+
+    def start_profiler(self) -> None:
+        """Profile this pass from here on, unless somebody profiles already."""
+        import torch
+
+        if torch.autograd._profiler_enabled() or not _profiling.acquire(blocking=False):
+            return
+        try:
+            activities = [torch.profiler.ProfilerActivity.CPU]
+            profiler = torch.profiler.profile(activities=activities, record_shapes=True)
+            profiler.__enter__()
+        except BaseException:
+            _profiling.release()
+            raise
+        self._profiler = profiler
+
+    def stop_profiler(self, forward: Mapping[Node, Seen]) -> list[Seen] | None:
+        """What the profiler saw, or None where this pass was not profiled."""
+        if self._profiler is None:
+            return None
+        profiler, self._profiler = self._profiler, None
+        try:
+            profiler.__exit__(None, None, None)
+        finally:
+            _profiling.release()
+        return attention_in(profiler.profiler.kineto_results.events(), forward)
+
+    def open_range(self, name: str) -> None:
+        """A site, or a part of the model that is compiled as one, begins."""
+        record = None
+        if self._profiler is not None:
+            import torch
+
+            record = torch.profiler.record_function(name)
+            record.__enter__()
+        self.ranges.append((name, record))
+
+    def close_range(self) -> None:
+        """The innermost open range ends."""
+        if self.ranges:
+            _, record = self.ranges.pop()
+            if record is not None:
+                record.__exit__(None, None, None)
+
+    def count_flash(self, operator: str, args: tuple[Any, ...]) -> None:
+        """A FlashAttention operator is about to run in this pass."""
+        self.flash.append(flash_at_operator(operator, args, self.innermost()))
+
+    def innermost(self) -> str | None:
+        """The name of the innermost open range, or None outside every site."""
+        return self.ranges[-1][0] if self.ranges else None
+
+
+def flash_at_operator(operator: str, args: tuple[Any, ...], where: str | None) -> Seen:
+    """What a call that was counted at a FlashAttention operator says."""
+    ran = what_ran(operator)
+    shapes = [list(a.shape) for a in args[:3] if hasattr(a, "shape")]
+    dtype = str(args[0].dtype).removeprefix("torch.") if shapes else None
+    backend = ran.backend if ran else "flash"
+    return Seen(where, backend, "flash", [operator], shapes, dtype=dtype)

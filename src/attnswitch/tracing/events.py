@@ -1,0 +1,203 @@
+"""Read a profile: which attention operator ran inside which site's range.
+
+Works on the profiler's raw events, thread by thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from attnswitch.tracing.arithmetic import Step, attention_steps, query_shapes
+from attnswitch.tracing.call_forms import dtype_of, mask_of
+from attnswitch.tracing.operators import (
+    FAST_PATHS,
+    MATMUL_OPERATORS,
+    PROJECTIONS,
+    SOFTMAX_BACKWARD,
+    SOFTMAX_OPERATORS,
+    what_ran,
+)
+from attnswitch.types import Site
+
+RANGE_PREFIX = "attnswitch.site:"
+# What torch.compile does is recorded under names that end so. Operators inside were traced on
+# stand-ins of tensors; none of them ran.
+_COMPILING = "(dynamo_timed)"
+_SDPA = "aten::scaled_dot_product_attention"
+_NODE = "autograd::engine::evaluate_function: "
+_SAFE_SOFTMAX = "aten::_safe_softmax"  # in SDPA's math kernel; autograd knows it by this name
+_ARITHMETIC = SOFTMAX_OPERATORS | MATMUL_OPERATORS | {_SAFE_SOFTMAX}
+_KEPT = _ARITHMETIC | FAST_PATHS | PROJECTIONS | SOFTMAX_BACKWARD | {_SDPA}
+
+# (thread, sequence number): by which a node of autograd's graph is known forward and backward
+Node = tuple[int, int]
+
+
+@dataclass
+class Seen:
+    """One attention computation that the profiler saw.
+
+    `range_name` is the site's range (None outside every site), `names` the operators that prove
+    it, `shapes` those of query, key, value where the profiler recorded them, `mask` the form of
+    the mask in words, `nodes` by which its backward pass is recognised.
+    """
+
+    range_name: str | None
+    backend: str
+    family: str
+    names: list[str]
+    shapes: list[list[int]] = field(default_factory=list)
+    mask: str | None = None
+    dtype: str | None = None
+    backward: bool = False
+    nodes: list[Node] = field(default_factory=list)
+
+
+@dataclass
+class _Event:
+    name: str
+    start: int
+    end: int
+    raw: Any
+
+    @property
+    def node(self) -> Node:
+        return self.raw.start_thread_id(), self.raw.sequence_nr()
+
+
+def range_name(site: Site, phase: str) -> str:
+    """The name that a site's range has in a profile; a part without a path goes by its role."""
+    return f"{RANGE_PREFIX}{phase}:{site.path or f'({site.role})'}"
+
+
+def attention_in(
+    raw_events: Iterable[Any], forward: Mapping[Node, Seen] | None = None
+) -> list[Seen]:
+    """Every attention computation among a profiler's raw events, in order of time.
+
+    An operator inside another listed one is part of it, except a FlashAttention operator, which
+    is always reported. A softmax between two matrix products, in no listed operator, is
+    hand-written attention: `eager`. With `forward` (what an earlier profile saw, by the nodes it
+    left in autograd's graph) the backward of a site is given that site's range.
+    """
+    by_thread: dict[int, list[_Event]] = {}
+    for raw in raw_events:
+        name = raw.name()
+        if (
+            name in _KEPT
+            or what_ran(name)
+            or name.startswith((RANGE_PREFIX, _NODE))
+            or name.endswith(_COMPILING)
+        ):
+            start = raw.start_ns()
+            event = _Event(name, start, start + raw.duration_ns(), raw)
+            by_thread.setdefault(raw.start_thread_id(), []).append(event)
+    known = dict(forward or {})
+    seen: list[tuple[int, Seen]] = []
+    for events in by_thread.values():
+        ordered = sorted(events, key=lambda e: (e.start, -e.end))
+        seen.extend(_Reader(known).read(ordered))
+    return [one for _, one in sorted(seen, key=lambda pair: pair[0])]
+
+
+class _Reader:
+    """Reads one thread's events in order of time."""
+
+    def __init__(self, known: dict[Node, Seen]):
+        self._known = known
+        self._found: list[tuple[int, Seen]] = []
+        # by where it stands: a fast path's operator or None, the site, and the steps
+        self._arithmetic: dict[int, tuple[_Event | None, _Event | None, list[_Event]]] = {}
+
+    def read(self, events: list[_Event]) -> list[tuple[int, Seen]]:
+        open_events: list[_Event] = []
+        for event in events:
+            while open_events and open_events[-1].end <= event.start:
+                open_events.pop()
+            compiling = any(e.name.endswith(_COMPILING) for e in open_events)
+            if not compiling and not event.name.endswith(_COMPILING):
+                self._read_one(event, open_events)
+            open_events.append(event)
+        for fast_path, site, steps in self._arithmetic.values():
+            self._read_arithmetic(fast_path, site, steps)
+        return self._found
+
+    def _read_one(self, event: _Event, around: list[_Event]) -> None:
+        site = _innermost(around, lambda name: name.startswith(RANGE_PREFIX))
+        listed = [ran for e in around if (ran := what_ran(e.name))]
+        ran = what_ran(event.name)
+        if ran:
+            # One operator shows twice where a Python kernel or a dispatch mode stands in front.
+            again = any(e.name == event.name or what_ran(e.name) == ran for e in around)
+            if not listed or (ran.family == "flash" and not again):
+                self._add_listed(event, site, ran, around)
+            elif self._found:
+                self._remember(event, self._found[-1][1])
+            return
+        inside_node = _innermost(around, lambda name: name.startswith(_NODE))
+        if event.name in SOFTMAX_BACKWARD and inside_node and not listed:
+            self._add_softmax_backward(event, inside_node)
+        elif event.name in _ARITHMETIC:
+            if listed:
+                if event.name not in MATMUL_OPERATORS and self._found:
+                    self._remember(event, self._found[-1][1])
+            elif event.name != _SAFE_SOFTMAX and not any(e.name in PROJECTIONS for e in around):
+                fast_path = _innermost(around, lambda name: name in FAST_PATHS)
+                key = id(fast_path or site)
+                self._arithmetic.setdefault(key, (fast_path, site, []))[2].append(event)
+
+    def _add_listed(self, event: _Event, site: Any, ran: Any, around: list[_Event]) -> None:
+        node = _innermost(around, lambda name: name.startswith(_NODE))
+        told_by = _innermost(around, lambda name: name == _SDPA) or event
+        one = Seen(
+            site.name if site else None,
+            ran.backend,
+            ran.family,
+            [event.name],
+            [list(shape) for shape in (event.raw.shapes() or [])[:3]],
+            None if ran.backward else mask_of(told_by.name, told_by.raw),
+            dtype_of(event.raw),
+            ran.backward,
+        )
+        if ran.backward and node and site is None:
+            forward = self._known.get(_forward_node(node))
+            one.range_name = forward.range_name if forward else None
+        self._remember(event, one)
+        self._found.append((event.start, one))
+
+    def _add_softmax_backward(self, event: _Event, node: _Event) -> None:
+        forward = self._known.get(_forward_node(node))
+        if forward is not None:
+            one = Seen(forward.range_name, forward.backend, forward.family, [event.name],
+                       forward.shapes, forward.mask, forward.dtype, True)  # fmt: skip
+            self._found.append((event.start, one))
+
+    def _read_arithmetic(
+        self, fast_path: _Event | None, site: _Event | None, steps: list[_Event]
+    ) -> None:
+        plain = [Step(e.name, e.raw.shapes() or []) for e in steps]
+        for positions in attention_steps(plain):
+            before, middle, after = (steps[i] for i in positions)
+            names = [fast_path.name] if fast_path else [before.name, middle.name, after.name]
+            shapes = query_shapes(plain[positions[0]], plain[positions[1]].shapes[0])
+            one = Seen(site.name if site else None, "eager", "standard", names, shapes,
+                       dtype=dtype_of(before.raw))  # fmt: skip
+            self._remember(middle, one)
+            self._found.append((before.start, one))
+
+    def _remember(self, event: _Event, one: Seen) -> None:
+        """Note by which node of autograd's graph the backward of `one` will be known."""
+        thread, sequence = event.node
+        if sequence >= 0 and not one.backward:
+            one.nodes.append((thread, sequence))
+            self._known[thread, sequence] = one
+
+
+def _innermost(events: list[_Event], wanted: Callable[[str], bool]) -> _Event | None:
+    return next((e for e in reversed(events) if wanted(e.name)), None)
+
+
+def _forward_node(node: _Event) -> Node:
+    return node.raw.fwd_thread_id(), node.raw.sequence_nr()

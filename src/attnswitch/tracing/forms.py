@@ -1,0 +1,52 @@
+"""The form of a call or a pass: what decides which kernels it takes, short of exact lengths."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from attnswitch import intent
+from attnswitch.types import Site
+
+
+def form_of(module: Any, args: Any, kwargs: dict[str, Any]) -> tuple[Any, ...]:
+    """What decides which kernels a forward pass takes, short of exact lengths."""
+    import torch
+
+    given = [(f"#{i}", value) for i, value in enumerate(args)] + sorted(kwargs.items())
+    parts: list[Any] = [module.training, torch.is_grad_enabled()]
+    for name, value in given:
+        if isinstance(value, torch.Tensor):
+            rows = value.shape[1] if value.ndim > 1 else 0
+            padded = name.endswith("mask") and value.ndim == 2 and not bool(value.all())
+            parts.append((name, str(value.dtype), value.shape[0] if value.ndim else 0,
+                          min(rows, 2), padded))  # fmt: skip
+        elif value is not None and not isinstance(value, (bool, int, float, str)):
+            parts.append((name, type(value).__name__))
+    return tuple(parts)
+
+
+def phase_of(site: Site | None, hidden: Any) -> str:
+    """Vision for towers and projectors; else one query row is decode, several are prefill."""
+    if site is not None and site.role in ("vision_tower", "projector"):
+        return "vision"
+    rows = hidden.shape[-2] if hidden is not None and hidden.ndim >= 2 else None
+    return "decode" if rows == 1 else "prefill"
+
+
+def first_tensor(args: Any, kwargs: dict[str, Any]) -> Any:
+    """The tensor that a site attends from: its first tensor argument, or None."""
+    for value in (*args, *(kwargs.get(k) for k in ("hidden_states", "query", "x", "inputs"))):
+        if hasattr(value, "shape") and hasattr(value, "dtype"):
+            return value
+    return None
+
+
+def asked_of(module: Any) -> Any:
+    """The choice in force for a module: its own, else the process's."""
+    own = intent.of_module(module) if module is not None else None
+    return own or intent.of_process()
+
+
+def is_due(count: int) -> bool:
+    """Whether the `count`-th of its kind is profiled: the 1st, 2nd, 4th, 8th ..."""
+    return count & (count - 1) == 0

@@ -1,0 +1,202 @@
+"""Add up what was asked, what was counted and what was seen, into receipts."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from attnswitch.tracing.events import Seen, range_name
+from attnswitch.types import Choice, Receipt, Site
+
+_MOST_SHAPES = 8
+
+
+@dataclass
+class _Tally:
+    """One line of the ledger: calls of a site in a phase that ran one backend."""
+
+    site: Site | None
+    phase: str
+    backend: str | None
+    family: str | None
+    executed: list[str] = field(default_factory=list)
+    shapes: list[list[list[int]]] = field(default_factory=list)
+    masks: list[str] = field(default_factory=list)
+    calls: int = 0
+    unguarded: int = 0
+    not_everywhere: int = 0
+    asked: Choice | None = None
+    declared: str | None = None
+    dtype: str | None = None
+
+
+@dataclass
+class Call:
+    """A call of a site, or `times` calls that are alike.
+
+    `guarded`: FlashAttention was barred on this thread; `everywhere`: in the whole process.
+    `declared`: what the model's own settings say where nothing was asked.
+    """
+
+    site: Site
+    phase: str
+    form: Any
+    asked: Choice | None
+    guarded: bool
+    dtype: str | None
+    times: int = 1
+    everywhere: bool = False
+    declared: str | None = None
+
+
+# What one call of a site ran: which backend and family, and how many times a call.
+_Ran = tuple[str | None, str | None]
+
+
+class Ledger:
+    """Receipts in the making.
+
+    `add` notes a call of a site, `end_forward` says what the profiler saw in the pass that the
+    calls belong to; calls of passes that were not profiled count for what the last profiled pass
+    of the same form ran at that site.
+    """
+
+    def __init__(self) -> None:
+        self._tallies: dict[Any, _Tally] = {}
+        self._known: dict[tuple[str, str, Any], Counter[_Ran]] = {}
+        self._pending: list[Call] = []
+
+    def add(self, call: Call) -> None:
+        """A site computes attention in the pass that is under way."""
+        self._pending.append(call)
+
+    def end_forward(
+        self,
+        seen: list[Seen],
+        *,
+        profiled: bool,
+        default: Choice | None = None,
+        backward: bool = False,
+    ) -> None:
+        """The pass is over; `seen` is what the profiler found in it."""
+        calls, self._pending = self._pending, []
+        if profiled:
+            for one in self._learn(calls, seen):
+                self.add_outside(one, default, backward=backward)
+        for call in calls:
+            self._count(call)
+
+    def _learn(self, calls: list[Call], seen: list[Seen]) -> list[Seen]:
+        """Note what each call ran; returns what ran in none of them."""
+        by_range: dict[str | None, list[Seen]] = {}
+        for one in seen:
+            by_range.setdefault(one.range_name, []).append(one)
+        times = Counter(range_name(call.site, call.phase) for call in calls)
+        for call in calls:
+            name = range_name(call.site, call.phase)
+            found = by_range.get(name, [])
+            for one in found:
+                self._note(self._tally(call, one.backend, one.family), one)
+            ran = Counter((one.backend, one.family) for one in found)
+            # What is compiled as one holds many sites; each evaluation in it is a call.
+            divide = times[name] if not call.site.path else 10**9
+            self._known[self._form_key(call)] = Counter(
+                {key: max(1, count // divide) for key, count in ran.items()}
+            )
+        return [one for one in seen if one.range_name not in times]
+
+    @staticmethod
+    def _form_key(call: Call) -> tuple[str, str, Any]:
+        return range_name(call.site, call.phase), call.phase, call.form
+
+    def _tally(self, call: Call, backend: str | None, family: str | None) -> _Tally:
+        key = (call.site.path, call.site.role, call.phase, backend, family)
+        tally = self._tallies.get(key)
+        if tally is None:
+            tally = self._tallies[key] = _Tally(call.site, call.phase, backend, family)
+        tally.asked, tally.dtype = call.asked, tally.dtype or call.dtype
+        tally.declared = call.declared
+        return tally
+
+    @staticmethod
+    def _note(tally: _Tally, one: Seen) -> None:
+        tally.executed += [name for name in one.names if name not in tally.executed]
+        if one.shapes and one.shapes not in tally.shapes and len(tally.shapes) < _MOST_SHAPES:
+            tally.shapes.append(one.shapes)
+        if one.mask and one.mask not in tally.masks and len(tally.masks) < _MOST_SHAPES:
+            tally.masks.append(one.mask)
+        tally.dtype = one.dtype or tally.dtype
+
+    def _count(self, call: Call) -> None:
+        ran = self._known.get(self._form_key(call)) or {(None, None): 1}
+        for (backend, family), evaluations in ran.items():
+            tally = self._tally(call, backend, family)
+            times = call.times * evaluations
+            tally.calls += times
+            tally.unguarded += times * (not call.guarded)
+            tally.not_everywhere += times * (not call.everywhere)
+
+    def add_outside(self, one: Seen, asked: Choice | None, *, backward: bool = False) -> None:
+        """Attention that was seen where no site is known, its phase read from its form."""
+        rows = one.shapes[0][-2:-1] if one.shapes else []
+        backward = backward or one.backward
+        phase = "backward" if backward else "decode" if rows == [1] else "prefill"
+        self.add_without_site(one, phase, asked)
+
+    def add_without_site(
+        self, one: Seen, phase: str, asked: Choice | None, *, times: int = 1, guarded: bool = False
+    ) -> None:
+        """Attention that was seen, or counted at the operator, where no site is known."""
+        key = (None, None, phase, one.backend, one.family)
+        tally = self._tallies.setdefault(
+            key, _Tally(None, phase, one.backend, one.family, asked=asked)
+        )
+        self._note(tally, one)
+        tally.calls += times
+        tally.unguarded += times * (not guarded)
+        tally.not_everywhere += times * (not guarded)
+
+    def forward_calls_of(self, operators: Iterable[str]) -> int:
+        """How many calls the ledger holds that ran one of these operators."""
+        wanted = set(operators)
+        return sum(t.calls for t in self._tallies.values() if wanted & set(t.executed))
+
+    def receipts(self) -> list[Receipt]:
+        """One receipt a tally, in the order the sites first ran."""
+        return [_receipt(tally) for tally in self._tallies.values() if tally.calls]
+
+
+def _evidence(tally: _Tally) -> str:
+    """How it is known. Where nothing was seen, only a bar on the whole process proves absence."""
+    barred = tally.unguarded if tally.executed else tally.not_everywhere
+    if tally.calls > 0 and barred == 0 and tally.family != "flash":
+        return "guarded"
+    return "op" if tally.executed else "unobserved"
+
+
+def _receipt(tally: _Tally) -> Receipt:
+    asked, site = tally.asked, tally.site
+    known_role = site is not None and (site.path or site.role != "other")
+    return Receipt(
+        site=site.path or None if site else None,
+        role=site.role if site and known_role else None,
+        phase=tally.phase,
+        requested=asked.requested if asked else None,
+        planned=asked.backend if asked else None,
+        backend=tally.backend,
+        family=tally.family,
+        executed=tally.executed or None,
+        evidence=_evidence(tally),  # type: ignore[arg-type]
+        calls=tally.calls,
+        process=os.getpid(),
+        source=asked.source if asked else tally.declared,
+        dtype=tally.dtype,
+        shapes=tally.shapes,
+        mask="; ".join(tally.masks) or None,
+        refused=[{"backend": r.backend, "reasons": list(r.reasons)} for r in asked.refused]
+        if asked
+        else [],
+    )

@@ -1,0 +1,230 @@
+"""Watch the passes of one model on every thread, and fill a ledger.
+
+A pass is profiled when its form is new and each time the number of such passes has doubled. The
+others are counted, each call at its site, and stand for what the last profiled pass of their form
+ran; whether FlashAttention ran as often as then is counted at its operators, in every pass. Where
+the count differs, what was counted is what the receipt says, and the next pass is profiled.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter, deque
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from attnswitch import guard, intent
+from attnswitch.tracing.a_pass import Pass, flash_at_operator
+from attnswitch.tracing.events import Node, Seen, range_name
+from attnswitch.tracing.forms import asked_of, first_tensor, form_of, is_due, phase_of
+from attnswitch.tracing.ledger import Call, Ledger
+from attnswitch.tracing.regions import Region, regions_phase
+from attnswitch.tracing.settings import Settings, declared_by
+from attnswitch.tracing.stands import Stand, aside
+from attnswitch.tracing.taps import Run
+from attnswitch.types import Site
+
+_MOST_FORWARDS = 64  # whose backward is expected; older ones are forgotten
+
+
+class _PerThread(threading.local):
+    def __init__(self) -> None:
+        self.depth = 0
+        self.current: Pass | None = None
+        self.forwards: deque[Any] = deque(maxlen=_MOST_FORWARDS)
+        self.nodes: dict[Node, Seen] = {}
+
+
+class Watch:
+    """Fills `ledger` from what it is told by hooks and taps."""
+
+    def __init__(
+        self, ledger: Ledger, sites: Mapping[str, tuple[Site, Any]], stands: Sequence[Stand]
+    ):
+        self._ledger, self._stands = ledger, stands
+        self._settings = Settings(sites)
+        self._by_range = {
+            range_name(site, phase): (site, module)
+            for site, module in sites.values()
+            for phase in ("vision", "prefill", "decode", "backward")
+        }
+        self._sites = list(sites.values())
+        self._lock = threading.RLock()
+        self._thread = _PerThread()
+        self._under_way: Counter[int] = Counter()
+        self._forms: Counter[Any] = Counter()
+        self._flash: dict[Any, Counter[str]] = {}
+        self._outside: dict[Any, list[Seen]] = {}
+        self._backward_calls: dict[Any, list[Call]] = {}
+
+    # Passes -------------------------------------------------------------------------------------
+
+    def begin(self, form: Any, *, backward: bool = False) -> None:
+        """A pass begins on this thread; inside another one it is part of that."""
+        thread = self._thread
+        thread.depth += 1
+        if thread.depth > 1:
+            return
+        form = (form, self._settings.now())
+        one = Pass(form, backward)
+        with self._lock:
+            self._under_way[threading.get_ident()] += 1
+            self._forms[form] += 1
+            due = is_due(self._forms[form])
+        if due:
+            one.start_profiler()
+        thread.current = one
+
+    def end(self) -> None:
+        """The pass that began last on this thread ends."""
+        thread = self._thread
+        if thread.depth == 0:
+            return
+        thread.depth -= 1
+        if thread.depth > 0 or thread.current is None:
+            return
+        one, thread.current = thread.current, None
+        while one.ranges:
+            one.close_range()
+        seen = one.stop_profiler(thread.nodes)
+        with self._lock:
+            del self._under_way[threading.get_ident()]
+            self._account(one, seen)
+        self._keep_for_backward(one, seen)
+
+    def end_all(self) -> None:
+        """End what an exception left open on this thread."""
+        while self._thread.depth:
+            self.end()
+
+    def _account(self, one: Pass, seen: list[Seen] | None) -> None:
+        counted = Counter(name for ran in one.flash for name in ran.names)
+        default = intent.of_process()
+        if seen is not None:
+            seen = _believable(seen, counted)
+            self._flash[one.form] = counted
+            self._place_backward(one, seen)
+            self._outside[one.form] = [s for s in seen if s.range_name not in self._ranges_of(one)]
+            self._backward_calls[one.form] = one.calls
+        elif one.backward:
+            one.calls = self._backward_calls.get(one.form, one.calls)
+        if seen is None and counted != self._flash.get(one.form, Counter()):
+            seen = one.flash  # not what ran when a pass of this form was last profiled
+            for call in one.calls:
+                call.form = (call.form, "counted")
+            self._forms[one.form] = 0
+        elif seen is None:
+            for again in self._outside.get(one.form, ()):
+                self._ledger.add_outside(again, default, backward=one.backward)
+        if one.backward and not (one.calls or seen or self._outside.get(one.form)):
+            one.calls = [self._call(Site("", "other"), None, "backward", one.form, None)]
+        for call in one.calls:
+            self._ledger.add(call)
+        self._ledger.end_forward(
+            seen or [], profiled=seen is not None, default=default, backward=one.backward
+        )
+
+    @staticmethod
+    def _ranges_of(one: Pass) -> set[str]:
+        return {range_name(call.site, call.phase) for call in one.calls}
+
+    def _call(self, site: Site, module: Any, phase: str, form: Any, dtype: str | None) -> Call:
+        declared = declared_by(module) if module is not None else None
+        return Call(site, phase, form, asked_of(module), guard.is_up(), dtype,
+                    everywhere=guard.is_up_everywhere(), declared=declared)  # fmt: skip
+
+    # Sites --------------------------------------------------------------------------------------
+
+    def enter_site(self, site: Site, module: Any, args: Any, kwargs: dict[str, Any]) -> None:
+        """A site's forward begins."""
+        one = self._thread.current
+        if one is None:
+            return
+        hidden = first_tensor(args, kwargs)
+        phase = "backward" if one.backward else phase_of(site, hidden)
+        dtype = str(hidden.dtype).removeprefix("torch.") if hidden is not None else None
+        one.calls.append(self._call(site, module, phase, one.form, dtype))
+        one.open_range(range_name(site, phase))
+
+    def leave_site(self) -> None:
+        """A site's forward ends."""
+        if self._thread.current is not None:
+            self._thread.current.close_range()
+
+    # What taps tell -----------------------------------------------------------------------------
+
+    def around_whole(self, module: Any, args: Any, kwargs: Any, run: Run) -> Any:
+        """`module` runs as one, compiled or fused: its sites cannot be told apart inside."""
+        region = Region.of(module, self._sites)
+        if region is None:
+            return run()
+        self.begin(("whole", type(module).__name__, form_of(module, args, kwargs)))
+        one = self._thread.current
+        assert one is not None
+        phase = "backward" if one.backward else regions_phase(region, args, kwargs)
+        one.calls.append(self._call(region.site, region.module, phase, one.form, None))
+        one.open_range(range_name(region.site, phase))
+        try:
+            with aside(self._stands, module):
+                return run()
+        finally:
+            one.close_range()
+            self.end()
+
+    def around_backward(self, run: Run) -> Any:
+        """Autograd's engine runs; watched where a forward pass of the model led to it."""
+        thread = self._thread
+        if thread.depth or not thread.forwards:
+            return run()
+        self.begin(("backward", tuple(thread.forwards)), backward=True)
+        try:
+            return run()
+        finally:
+            self.end()
+            thread.forwards.clear()
+            thread.nodes.clear()
+
+    def flash_ran(self, operator: str, args: tuple[Any, ...]) -> None:
+        """FlashAttention runs on this thread, in a pass of the model or beside one."""
+        one = self._thread.current
+        if one is not None:
+            one.count_flash(operator, args)
+            return
+        with self._lock:
+            if self._under_way:  # the model may have started this thread
+                seen = flash_at_operator(operator, args, None)
+                self._ledger.add_outside(seen, intent.of_process())
+
+    # Backward -----------------------------------------------------------------------------------
+
+    def _keep_for_backward(self, one: Pass, seen: list[Seen] | None) -> None:
+        import torch
+
+        if one.backward or not torch.is_grad_enabled():
+            return
+        thread = self._thread
+        thread.forwards.append(one.form)
+        for ran in seen or ():
+            thread.nodes.update(dict.fromkeys(ran.nodes, ran))
+
+    def _place_backward(self, one: Pass, seen: list[Seen]) -> None:
+        """Give each backward operator the range of its site, and the site a call for it."""
+        calls = Counter(range_name(call.site, call.phase) for call in one.calls)
+        found: Counter[str] = Counter()
+        for ran in seen:
+            site, module = self._by_range.get(ran.range_name or "", (None, None))
+            if not one.backward or site is None:
+                continue
+            ran.range_name = range_name(site, "backward")
+            found[ran.range_name] += ran.backward
+            if found[ran.range_name] > calls[ran.range_name]:
+                calls[ran.range_name] += 1
+                one.calls.append(self._call(site, module, "backward", one.form, ran.dtype))
+
+
+def _believable(seen: list[Seen], counted: Counter[str]) -> list[Seen]:
+    """Without FlashAttention on stand-ins of tensors, which no kernel was launched for."""
+    if not guard.can_pass_through():
+        return seen
+    listed = {f"aten::{name}" for name in guard.ATEN_OPERATORS}
+    return [s for s in seen if s.names[0] not in listed or counted[s.names[0]] > 0]

@@ -1,0 +1,119 @@
+"""The plain data that rooms pass to each other. Nothing here imports torch."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+Family = Literal["standard", "flash", "fused"]
+Role = Literal["vision_tower", "projector", "language_model", "other"]
+Phase = Literal["vision", "prefill", "decode", "backward"]
+Evidence = Literal["guarded", "kernel", "op", "fingerprint", "inferred", "unobserved"]
+
+
+@dataclass(frozen=True)
+class Site:
+    """A place in a model that computes attention.
+
+    `reach` says how the switch gets there: `interface` (transformers' table of attention
+    functions), `operator` (PyTorch's scaled_dot_product_attention), or `own` (the module does
+    its own arithmetic and cannot be redirected).
+    """
+
+    path: str
+    role: Role
+    reach: Literal["interface", "operator", "own"] = "interface"
+    causal: bool = False
+
+
+@dataclass(frozen=True)
+class Available:
+    """A backend can serve."""
+
+    backend: str
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A backend cannot serve: every reason, and what to do about it."""
+
+    backend: str
+    reasons: tuple[str, ...]
+    remedy: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.backend}: {'; '.join(self.reasons)}"
+
+
+Decision = Available | Refused
+
+
+@dataclass(frozen=True)
+class Circumstances:
+    """What is known of an attention call before it happens; unknown things are None.
+
+    `dtype` is a name such as "bfloat16"; `capability` is CUDA's, such as (8, 0).
+    """
+
+    device: str = "cpu"
+    dtype: str | None = None
+    capability: tuple[int, int] | None = None
+    head_dim: int | None = None
+    masked: bool | None = None
+    dropout: bool | None = None
+    has_eager: bool = False
+    has_sdpa: bool = True
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which backend a site (or, with `site=None`, the whole process) is to use, and why.
+
+    `requested` is the user's word, `source` where it was said (`apply()`, `use()`,
+    `ATTNSWITCH`, a policy file's line), `rule` why it led to `backend`, and `refused` why each
+    faster backend was passed over. `backend` is "auto" where the project's own choice stands.
+    """
+
+    backend: str
+    requested: str
+    source: str
+    rule: str = ""
+    site: Site | None = None
+    refused: tuple[Refused, ...] = ()
+
+    @property
+    def bars_flash(self) -> bool:
+        """Whether no FlashAttention kernel may run under this choice.
+
+        Not under the yardstick: it is asked for only to judge others beside it.
+        """
+        return self.backend not in ("auto", "flash", "flash_attn", "yardstick")
+
+
+@dataclass
+class Receipt:
+    """What one site asked for, what was planned, what ran, and how we know.
+
+    `executed` lists the operators or kernels that were seen, or None where nothing was.
+    """
+
+    site: str | None
+    role: str | None
+    phase: str
+    requested: str | None
+    planned: str | None
+    backend: str | None
+    family: str | None
+    executed: list[str] | None
+    evidence: Evidence
+    calls: int
+    process: int
+    source: str | None = None
+    dtype: str | None = None
+    shapes: list[list[list[int]]] = field(default_factory=list)
+    mask: str | None = None
+    refused: list[dict[str, Any]] = field(default_factory=list)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the receipt as plain JSON data (contract `attnswitch.trace/1`)."""
+        return asdict(self)

@@ -1,0 +1,1 @@
+"""Do the outputs agree: the rule, and what it is applied to."""

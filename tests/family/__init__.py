@@ -1,0 +1,1 @@
+"""Every LLaVA-family class of the installed transformers, built tiny and switched."""

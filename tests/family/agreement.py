@@ -1,0 +1,106 @@
+"""Logits of one tiny model under several requests, judged by the rule."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from functools import lru_cache
+from typing import Any
+
+import torch
+
+from attnswitch.switch import RequestLike, apply
+from attnswitch.verification.local import REFERENCE, YARDSTICK
+from attnswitch.verification.precise import one_precision_up, upcast
+from attnswitch.verification.rule import Judgement, judge
+
+from .tiny import Tensors, Tiny
+
+STEPS = 3  # decoded tokens, given ones, so that every run decodes the same
+
+# Every scene is (prompts, pictures a prompt, padding side, decoded or prefilled only).
+SCENES = {
+    "one prompt, one picture": (1, 1, "left", False),
+    "left padding": (2, 1, "left", False),
+    "right padding": (2, 1, "right", False),
+    "several pictures": (2, 2, "left", False),
+    "generate with a cache": (2, 1, "left", True),
+}
+ALL_SCENES = tuple(SCENES)
+WHOLE = ("",)  # the parts of a model that are switched: all of it
+
+
+@lru_cache(maxsize=80)
+def model_of(tiny: Tiny, dtype: torch.dtype) -> Any:
+    """The model of a class, built once; every request on it is undone."""
+    return tiny.model(dtype)
+
+
+def switched(model: Any, request: RequestLike, parts: tuple[str, ...] = WHOLE) -> ExitStack:
+    """`request` applied to each of the model's `parts` (module paths), until the stack closes."""
+    stack = ExitStack()
+    for path in parts:
+        stack.enter_context(apply(model.get_submodule(path), request))
+    return stack
+
+
+def judged(
+    tiny: Tiny,
+    dtype: torch.dtype,
+    requests: tuple[str, ...],
+    scenes: tuple[str, ...] = ALL_SCENES,
+    parts: tuple[str, ...] = WHOLE,
+) -> dict[tuple[str, str], Judgement]:
+    """{(request, scene): judgement of the logits}; padding rows are left out.
+
+    The reference computes the whole model one precision up, and its attention in float64; where
+    a model casts to float32 itself, what of it can compute in float64.
+    """
+    model = model_of(tiny, dtype)
+    upper = model.get_submodule(tiny.in_float64) if dtype == torch.float32 else model
+    with one_precision_up(upper) as up, switched(model, REFERENCE, parts):
+        references = logits_of(tiny, model, dtype, scenes, up)
+    with switched(model, YARDSTICK, parts):
+        yardsticks = logits_of(tiny, model, dtype, scenes, dtype)
+    found = {}
+    for request in requests:
+        with switched(model, request, parts):
+            candidates = logits_of(tiny, model, dtype, scenes, dtype)
+        for scene in scenes:
+            judgement = judge(candidates[scene], yardsticks[scene], references[scene])
+            found[request, scene] = judgement
+    return found
+
+
+def logits_of(
+    tiny: Tiny, model: Any, rounded: torch.dtype, scenes: tuple[str, ...], given: torch.dtype
+) -> dict[str, torch.Tensor]:
+    """{scene: logits [rows that count, vocabulary]}; inputs are rounded to one dtype and then
+    given in another."""
+    found = {}
+    with torch.no_grad():
+        for scene in scenes:
+            prompts, each, padding, decoded = SCENES[scene]
+            inputs = upcast(tiny.inputs(prompts, each, padding, rounded), given)
+            found[scene] = (decoded_logits if decoded else prefill_logits)(model, inputs)
+    return found
+
+
+def prefill_logits(model: Any, inputs: Tensors) -> torch.Tensor:
+    """Logits of one forward, at the tokens that are no padding."""
+    return model(**inputs).logits[inputs["attention_mask"].bool()]
+
+
+def decoded_logits(model: Any, inputs: Tensors) -> torch.Tensor:
+    """Logits of `generate` with its cache, while the tokens are dictated: [STEPS * B, V]."""
+    start = inputs["input_ids"].shape[1]
+    out = model.generate(
+        **inputs,
+        max_new_tokens=STEPS,
+        min_new_tokens=STEPS,
+        do_sample=False,
+        use_cache=True,
+        prefix_allowed_tokens_fn=lambda _, ids: [7 + 2 * (len(ids) - start)],
+        return_dict_in_generate=True,
+        output_logits=True,
+    )
+    return torch.cat(out.logits)

@@ -1,0 +1,99 @@
+"""Every way that code comes to SDPA is switched, or ends at the guard: never another kernel."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+import torch
+from torch.nn.functional import scaled_dot_product_attention as imported_early
+
+import attnswitch
+from attnswitch.errors import ForbiddenError, UnavailableError
+from tests.seams.kernels import BLOCKWISE, FAST_PATH, FLASH, MATH, attend, kernels, query
+
+
+def early(q):
+    return imported_early(q, q, q)
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode, torch.enable_grad])
+@pytest.mark.parametrize("call", [attend, early], ids=["attribute", "imported early"])
+def test_names_and_gradient_modes(mode, call):
+    q = query()
+    with mode():
+        assert kernels(call, q) == {FLASH}
+        with attnswitch.use("standard"):
+            assert kernels(call, q) == {BLOCKWISE}
+        assert kernels(call, q) == {FLASH}
+
+
+def test_other_threads():
+    seen = []
+    with attnswitch.use("math"):
+        thread = threading.Thread(target=lambda: seen.append(kernels(attend, query())))
+        thread.start()
+        thread.join()
+    assert seen == [{MATH}]
+
+
+@pytest.fixture(scope="module")
+def encoder():
+    layer = torch.nn.TransformerEncoderLayer(16, 2, 32, batch_first=True)
+    return torch.nn.TransformerEncoder(layer, 1).eval()
+
+
+@pytest.fixture(scope="module")
+def multihead():
+    return torch.nn.MultiheadAttention(16, 2, batch_first=True).eval()
+
+
+def test_the_encoders_fast_path_is_closed_and_opened_again(encoder):
+    hidden = torch.randn(2, 8, 16)
+    with torch.inference_mode():
+        before = encoder(hidden)
+        assert kernels(encoder, hidden) == set(FAST_PATH)
+        with attnswitch.use("standard"):
+            assert kernels(encoder, hidden) == {BLOCKWISE}
+            assert torch.allclose(encoder(hidden), before, atol=1e-5)
+        assert kernels(encoder, hidden) == set(FAST_PATH)
+
+
+def test_multihead_attention_with_and_without_its_fast_path(multihead):
+    hidden = torch.randn(2, 8, 16)
+
+    def call():
+        return multihead(hidden, hidden, hidden, need_weights=False)
+
+    with torch.inference_mode(), attnswitch.use("standard"):
+        assert kernels(call) == {BLOCKWISE}
+    with attnswitch.use("standard"):
+        assert kernels(call) == {BLOCKWISE}
+
+
+def test_auto_leaves_the_fast_path_as_the_project_has_it(encoder):
+    with torch.inference_mode(), attnswitch.use("auto"):
+        assert kernels(encoder, torch.randn(2, 8, 16)) == set(FAST_PATH)
+
+
+def test_vmap_passes_the_operator_by_and_meets_the_guard():
+    batch = torch.randn(3, 2, 2, 8, 16)
+    assert kernels(torch.func.vmap(attend), batch) == {FLASH}
+    with attnswitch.use("standard"), pytest.raises(ForbiddenError, match="asking for 'standard'"):
+        torch.func.vmap(attend)(batch)
+
+
+def test_per_sample_gradients_are_refused_by_name_and_run_under_math():
+    per_sample = torch.func.vmap(torch.func.grad(lambda q: attend(q).sum()))
+    batch = torch.randn(3, 2, 2, 8, 16)
+    expected = per_sample(batch)
+    with attnswitch.use("standard"), pytest.raises(UnavailableError, match="Ask for 'math'"):
+        per_sample(batch)
+    with attnswitch.use("math"):
+        assert torch.allclose(per_sample(batch), expected, atol=1e-5)
+
+
+def test_a_direct_call_of_the_kernel_meets_the_guard():
+    q = query().detach()
+    with attnswitch.use("standard"), pytest.raises(ForbiddenError, match="standard"):
+        torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(q, q, q)

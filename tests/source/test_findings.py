@@ -1,0 +1,168 @@
+"""Each mechanism is found where it is, and lookalikes are not."""
+
+# ruff: noqa: E501 - a snippet is easier to read on one line
+from __future__ import annotations
+
+import pytest
+
+from attnswitch.source import scan
+
+NOT_FINDINGS = {
+    "a comment says nothing": "# attn_implementation='flash_attention_2'\nx = 1\n",
+    "a docstring says nothing": '"""Use attn_implementation="flash_attention_2"."""\n',
+    "a printed sentence says nothing": "print('flash_attention_2 is not installed')\n",
+    "reading an internal of transformers": "y = m._flash_attn_uses_top_left_mask\n",
+    "window size is no switch": "flash_supports_window_size = True\n",
+    "a model called flash": "model = 'gemini-1.5-flash'\n",
+    "a tensor called flash_x": "def f(flash_x, s):\n    return flash_x * s\n",
+    "comparing an implementation decides a mask, not a kernel": (
+        "def f(c):\n    return 1 if c._attn_implementation == 'flash_attention_2' else 0\n"
+    ),
+    "checking the spelling demands nothing": (
+        "def f(a):\n    if a not in ['torch', 'flash']:\n        raise ValueError(a)\n"
+    ),
+    "a norm's forward is not attention": "import t\nt.LlamaRMSNorm.forward = fast_norm\n",
+    "an own forward attribute is not a patch": (
+        "class A:\n    def f(self):\n        self.attn.forward = None\n"
+    ),
+    "a replacement without any kernel": (
+        "import t\ndef plain(self, x):\n    return x\nt.LlamaAttention.forward = plain\n"
+    ),
+    "a dataset flag": "load(image_folder='x', attention_mask=m, attn_dropout=0.1)\n",
+}
+
+FINDINGS = {
+    "keyword": ("M.from_pretrained('x', attn_implementation='flash_attention_2')\n", 1),
+    "config-write": ("config._attn_implementation = 'flash_attention_2'\n", 1),
+    "legacy-keyword": ("M.from_pretrained('x', use_flash_attention_2=True)\n", 1),
+    "own-boolean": ("load('x', use_flash_attn=True)\n", 1),
+    "monkey-patch": ("import t\nt.LlamaAttention.forward = flash_forward\n", 2),
+    "unguarded-import": ("import os\nfrom flash_attn import flash_attn_func\n", 2),
+    "guarded-import": ("try:\n    import flash_attn\nexcept ImportError:\n    pass\n", 2),
+    "lazy-import": ("def f():\n    from flash_attn import flash_attn_func\n", 2),
+    "option": ("parser.add_argument('--use-flash-attn', action='store_true')\n", 1),
+    "environment-variable": ("import os\nx = os.environ.get('USE_FLASH_ATTN')\n", 2),
+    "class-registry": ("ATTENTION_CLASSES = {'eager': A, 'flash_attention_2': B}\n", 1),
+    "xformers": ("import xformers.ops\n", 1),
+    "sdpa-call": ("y = F.scaled_dot_product_attention(q, k, v)\n", 1),
+    "sdp-toggle": ("torch.backends.cuda.enable_flash_sdp(False)\n", 1),
+    "flash-call": ("y = flash_attn_func(q, k, v)\n", 1),
+    "varlen-packing": ("y = flash_attn_varlen_func(q, k, v, cu_seqlens, cu_seqlens)\n", 1),
+    "constructor-override": (
+        "class C:\n    def __init__(self, config):\n"
+        "        config.attn_implementation = 'flash_attention_2'\n",
+        3,
+    ),
+    "on-if-importable": (
+        "a = load(attn_implementation='flash_attention_2' if available() else 'eager')\n",
+        1,
+    ),
+    "assertion": ("def f(c):\n    assert c._attn_implementation == 'flash_attention_2'\n", 2),
+    "capability": ("class M:\n    _supports_flash_attn_2 = False\n", 2),
+    "dependency": ("import os\nos.system('pip install flash-attn')\n", 2),
+    "unreachable-warning": (
+        "def f(a, use_flash_attn):\n    use_flash_attn = use_flash_attn and a\n"
+        "    if use_flash_attn and not a:\n        print('off')\n",
+        3,
+    ),
+}
+
+TRAPS = {
+    "unguarded import": "import flash_attn\n",
+    "presence tested instead of value": (
+        "def f(c):\n    if hasattr(c, 'use_flash_attn'):\n        go()\n"
+    ),
+    "flag accepted but dropped": (
+        "def load(path, use_flash_attn=False):\n    model = make(path)\n    return model\n"
+    ),
+    "constructor wins over caller": FINDINGS["constructor-override"][0],
+    "unreachable warning": FINDINGS["unreachable-warning"][0],
+    "assert": FINDINGS["assertion"][0],
+    "inverted variable": (
+        "import os\nif os.environ.get('NORM_ATTN') == '1':\n    a = 'flash_attention_2'\n"
+        "config.x = 'attn_implementation'\n"
+    ),
+    "silent fallback": (
+        "try:\n    m = M.from_pretrained('x', attn_implementation='flash_attention_2')\n"
+        "except Exception:\n    m = M.from_pretrained('x')\n"
+    ),
+    "ignored since transformers 4.36": "M.from_pretrained('x', use_flash_attention_2=False)\n",
+}
+
+OTHER_FILES = {
+    "run.sh": ("#!/bin/bash\npip install flash-attn\n", 2, "dependency"),
+    "train.sh": ("deepspeed x.py \\\n  --attn_implementation sdpa\n", 2, "shell-flag"),
+    "env.sh": ("export USE_FLASH_ATTN=1\n", 1, "environment-variable"),
+    "config.json": ('{\n "vision": {\n  "use_flash_attn": true\n }\n}\n', 3, "config-field"),
+    "model.yaml": ("llm:\n  attn_implementation: flash_attention_2\n", 2, "config-field"),
+    "settings.toml": ('[m]\nattn_implementation = "eager"\n', 2, "config-field"),
+    "requirements.txt": ("torch\nflash-attn==2.5.7  # fast\n", 2, "dependency"),
+    "requirements/wheels.txt": (
+        "https://h/x/download/v2/flash_attn-2.5.6+cu118-cp310-linux_x86_64.whl\n",
+        1,
+        "dependency",
+    ),
+    "pyproject.toml": (
+        '[project]\nname = "x"\ndependencies = [\n  "torch",\n  "flash-attn>=2",\n]\n',
+        5,
+        "dependency",
+    ),
+    "Dockerfile": ("FROM x\nRUN pip install a && \\\n    pip install flash-attn\n", 3, "dependency"),
+    "README.md": ("# x\n```\npip install flash-attn --no-build-isolation\n```\n", 3, "dependency"),
+    "setup.py": ("from setuptools import setup\nsetup(install_requires=['flash-attn'])\n", 2,
+                 "dependency"),
+}  # fmt: skip
+
+NOT_IN_OTHER_FILES = {
+    "a comment in a script": ("a.sh", "# pip install flash-attn\necho use --use-flash-attn\n"),
+    "prose in a README": ("README.md", "We recommend flash-attn; pip is fine.\n"),
+    "a commented requirement": ("requirements.txt", "# flash-attn\ntorch\n"),
+    "a sentence in a JSON": ("d.json", '{"text": "a flash_attn of light"}\n'),
+    "isort's known packages": ("pyproject.toml", '[tool.isort]\nknown = ["torch", "flashy"]\n'),
+}
+
+
+@pytest.mark.parametrize("reason", NOT_FINDINGS)
+def test_leaves_lookalikes_alone(reason, tree):
+    assert scan(tree({"m.py": NOT_FINDINGS[reason]})).findings == []
+
+
+@pytest.mark.parametrize("reason", NOT_IN_OTHER_FILES)
+def test_leaves_other_files_alone(reason, tree):
+    name, text = NOT_IN_OTHER_FILES[reason]
+    assert scan(tree({name: text})).findings == []
+
+
+@pytest.mark.parametrize("mechanism", FINDINGS)
+def test_finds_the_mechanism_on_its_line(mechanism, tree):
+    text, line = FINDINGS[mechanism]
+    found = {(f.mechanism, f.line) for f in scan(tree({"m.py": text})).findings}
+    assert (mechanism, line) in found
+
+
+@pytest.mark.parametrize("trap", TRAPS)
+def test_names_the_trap(trap, tree):
+    assert trap in {f.trap for f in scan(tree({"m.py": TRAPS[trap]})).findings}
+
+
+@pytest.mark.parametrize("name", OTHER_FILES)
+def test_finds_it_in_other_files(name, tree):
+    text, line, mechanism = OTHER_FILES[name]
+    found = {(f.path, f.line, f.mechanism) for f in scan(tree({name: text})).findings}
+    assert (name, line, mechanism) in found
+
+
+def test_a_choice_behind_an_option_is_not_hard_coded(tree):
+    text = "def f(k, use_flash_attn=False):\n    if use_flash_attn:\n        k['attn_implementation'] = 'flash_attention_2'\n"
+    result = scan(tree({"m.py": text}))
+    assert [f.mechanism for f in result.findings] == ["own-boolean", "keyword"]
+    assert result.hard_coded() == []
+
+
+def test_the_guard_of_a_local_import_counts(tree):
+    files = {
+        "p/flash_attention.py": "from flash_attn import flash_attn_func\n",
+        "p/model.py": "try:\n    from .flash_attention import F\nexcept ImportError:\n    F = None\n",
+    }
+    found = {(f.path, f.mechanism) for f in scan(tree(files)).findings}
+    assert ("p/model.py", "guarded-import") in found
