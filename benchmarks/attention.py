@@ -26,6 +26,7 @@ from attnswitch.bench.timing import Stop, interleave
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 PARTS = ("speed", "memory", "accuracy")
+ROUNDS_OF_ALL = 3
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -72,8 +73,10 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     parser.add_argument("--part", nargs="+", choices=PARTS, default=list(PARTS))
     parser.add_argument("--against", nargs="+", help="contenders to run beside blockwise")
-    parser.add_argument("--rounds", type=int, default=15, help="at most this many rounds a case")
-    parser.add_argument("--seconds", type=float, default=20.0, help="a case's time, after 5 rounds")
+    parser.add_argument(
+        "--rounds", type=int, default=12, help="at most so many of flash and blockwise alone"
+    )
+    parser.add_argument("--seconds", type=float, default=10.0, help="their time, after 4 rounds")
     parser.add_argument("--quick", action="store_true", help="two rounds a case")
     parser.add_argument("--output", type=Path, default=Path("docs/measured"))
     return parser
@@ -109,19 +112,31 @@ def _time(case: Case, dtype: str, backward: bool, options: argparse.Namespace) -
 
         return run
 
-    stop = Stop(2, 2) if options.quick else Stop(5, options.rounds, options.seconds)
-    samples = interleave({name: sample(attend) for name, attend in attends.items()}, stop).seconds
+    calls = {name: sample(attend) for name, attend in attends.items()}
+    samples = _samples(calls, options)
     return {
         "case": case.name, "heads": f"{case.heads}({case.groups})x{case.width}",
         "tokens": case.tokens, "batch": case.batch, "mask": case.mask, "dtype": dtype,
         "pass": "forward+backward" if backward else "forward",
         "seconds": {name: estimate(times)._asdict() for name, times in samples.items()},
         "blockwise_over": {
-            name: ratio(samples["blockwise"], times)._asdict()
+            name: ratio(samples["blockwise"][: len(times)], times)._asdict()
             for name, times in samples.items() if name != "blockwise"
         },
         "left_out": left_out, "samples": samples,
     }  # fmt: skip
+
+
+def _samples(calls: dict[str, Any], options: argparse.Namespace) -> dict[str, list[float]]:
+    """A few rounds of all, then more of the two that matter and are quick."""
+    few = Stop(2, 2) if options.quick else Stop(ROUNDS_OF_ALL, ROUNDS_OF_ALL)
+    samples = interleave(calls, few).seconds
+    if not options.quick:
+        pair = {name: calls[name] for name in ("flash", "blockwise") if name in calls}
+        more = interleave(pair, Stop(4, options.rounds, options.seconds), warm_up=0).seconds
+        for name, times in more.items():
+            samples[name] += times
+    return samples
 
 
 def _environment() -> dict[str, Any]:

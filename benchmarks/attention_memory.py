@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -15,7 +16,10 @@ LENGTHS = (2048, 4096, 8192, 16384)
 
 
 def measure_memory(quick: bool = False) -> list[dict[str, Any]]:
-    """Return one row a dtype: peak bytes at each length, `blockwise` over `flash`, a line's fit.
+    """Return one row a dtype: peak bytes at each length, `blockwise` over `flash`, two fits.
+
+    A line, and a power of the tokens: 1 is linear, below 1 is less than linear (the blocks of
+    scores stop growing while the output goes on), 2 would be all scores kept.
 
     Key-value heads are as many as query heads, so that no copy of them is anybody's extra memory.
     """
@@ -31,11 +35,15 @@ def measure_memory(quick: bool = False) -> list[dict[str, Any]]:
                 attend = attends[contender]
                 values.append(peak_bytes(lambda attend=attend, tensors=tensors: attend(*tensors)))
         slope, intercept, fit = line_fit(lengths, peaks["blockwise"])
+        growth, _, _ = line_fit(
+            *([math.log(v) for v in each] for each in (lengths, peaks["blockwise"]))
+        )
         rows.append(
             {
                 "dtype": name, "tokens": list(lengths), "peak_bytes": peaks, "over_flash": [b / f
                 for b, f in zip(peaks["blockwise"], peaks["flash"], strict=True)], "line":
                 {"bytes_per_token": slope, "intercept_bytes": intercept, "r_squared": fit},
+                "grows_with_tokens_to_the": growth,
             }
         )  # fmt: skip
     return rows

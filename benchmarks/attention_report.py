@@ -25,14 +25,23 @@ def write_table(
             _line(file, *place, row["dtype"], row["pass"], *ratios)
         file.write("\n")
     if memory:
-        _line(file, "dtype", "tokens", "flash, MiB", "blockwise, MiB", "÷ flash", "line's R²")
-        _line(file, *["---"] * 6)
+        _line(
+            file,
+            "dtype",
+            "tokens",
+            "flash, MiB",
+            "blockwise, MiB",
+            "÷ flash",
+            "line's R²",
+            "∝ tokens^",
+        )
+        _line(file, *["---"] * 7)
     for row in memory:
         peaks = row["peak_bytes"]
         for index, tokens in enumerate(row["tokens"]):
             mebibytes = (f"{peaks[name][index] / 2**20:.1f}" for name in ("flash", "blockwise"))
-            fit = f"{row['line']['r_squared']:.4f}"
-            _line(file, row["dtype"], tokens, *mebibytes, f"{row['over_flash'][index]:.2f}", fit)
+            fits = (f"{row['line']['r_squared']:.3f}", f"{row['grows_with_tokens_to_the']:.2f}")
+            _line(file, row["dtype"], tokens, *mebibytes, f"{row['over_flash'][index]:.2f}", *fits)
     if accuracy:
         file.write("\n")
         heads = ("largest ÷ flash", "rms ÷ flash", "eager largest ÷ flash")

@@ -34,18 +34,20 @@ def pixel_values(batch: list[scenes.Scene], processor: LlavaProcessor) -> torch.
 
 @dataclass(frozen=True)
 class PatchLabels:
-    """What a patch shows and what its cell holds, each [B, P]; 0 means nothing."""
+    """What a patch shows and what its cell holds (0 means nothing), and which cell: each [B, P]."""
 
     patch_colour: torch.Tensor
     patch_shape: torch.Tensor
     cell_colour: torch.Tensor
     cell_shape: torch.Tensor
+    cell: torch.Tensor
 
     SIZES: ClassVar[dict[str, int]] = {
         "patch_colour": len(COLOUR_IDS) + 1,
         "patch_shape": len(SHAPE_IDS) + 1,
         "cell_colour": len(COLOUR_IDS) + 1,
         "cell_shape": len(SHAPE_IDS) + 1,
+        "cell": scenes.GRID_SIDE**2,
     }
 
 
@@ -57,18 +59,30 @@ def patch_labels(batch: list[scenes.Scene]) -> PatchLabels:
 
 
 def _labels_of(scene: scenes.Scene) -> np.ndarray:
-    """[4, 24, 24], in the order of :class:`PatchLabels`."""
+    """[5, 24, 24], in the order of :class:`PatchLabels`."""
     colour_of = np.array([0] + [COLOUR_IDS[t.colour] for t in scene.things], dtype=np.int64)
     shape_of = np.array([0] + [SHAPE_IDS[t.shape] for t in scene.things], dtype=np.int64)
     thing_at = np.asarray(scenes.render_labels(scene))[PATCH // 2 :: PATCH, PATCH // 2 :: PATCH]
     cells = np.zeros((scenes.GRID_SIDE, scenes.GRID_SIDE), dtype=np.int64)
     for index, thing in enumerate(scene.things, start=1):
         cells[thing.row, thing.column] = index
-    per_cell = PATCHES_PER_SIDE // scenes.GRID_SIDE
-    cell_thing = cells.repeat(per_cell, axis=0).repeat(per_cell, axis=1)
+    cell = np.arange(scenes.GRID_SIDE**2).reshape(cells.shape)
+    cell, cell_thing = (_for_each_patch(values) for values in (cell, cells))
     return np.stack(
-        [colour_of[thing_at], shape_of[thing_at], colour_of[cell_thing], shape_of[cell_thing]]
+        [
+            colour_of[thing_at],
+            shape_of[thing_at],
+            colour_of[cell_thing],
+            shape_of[cell_thing],
+            cell,
+        ]
     )
+
+
+def _for_each_patch(per_cell: np.ndarray) -> np.ndarray:
+    """[3, 3] to [24, 24]."""
+    side = PATCHES_PER_SIDE // scenes.GRID_SIDE
+    return per_cell.repeat(side, axis=0).repeat(side, axis=1)
 
 
 @dataclass(frozen=True)

@@ -362,7 +362,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--more-steps", type=int, default=1500)
     parser.add_argument("--more-rate", type=float, default=1.5e-3)
     parser.add_argument("--more-pictures", type=int, default=1500)
-    parser.add_argument("--few-steps", type=int, default=6000)
+    parser.add_argument("--few-steps", type=int, default=5500)
     parser.add_argument("--few-rate", type=float, default=1.5e-3)
     parser.add_argument("--few-pictures", type=int, default=3000)
     parser.add_argument("--full-steps", type=int, default=120)

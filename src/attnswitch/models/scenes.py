@@ -35,8 +35,8 @@ COLUMNS: tuple[str, ...] = ("left", "centre", "right")
 RELATIONS: tuple[str, ...] = ("left of", "right of", "above", "below")
 
 TRAIN_SEEDS = range(1_000_000)
-HELD_OUT_SEEDS = range(1_000_000, 1_001_000)
-SAMPLE_SEED = HELD_OUT_SEEDS[310]
+HELD_OUT_SEEDS = range(1_000_000, 1_000_200)
+SAMPLE_SEED = HELD_OUT_SEEDS[109]
 
 Split = Literal["train", "held_out"]
 Layout = frozenset[tuple[str, str, int, int]]
