@@ -28,6 +28,11 @@ NOT_FINDINGS = {
     "a replacement without any kernel": (
         "import t\ndef plain(self, x):\n    return x\nt.LlamaAttention.forward = plain\n"
     ),
+    "a function of the tree that bears the name of PyTorch's": (
+        "def scaled_dot_product_attention(q, k):\n    return q @ k\n"
+        "y = scaled_dot_product_attention(q, k)\n"
+    ),
+    "a dropout rate": "def f(s, attn_drop):\n    s.xattn_drop = attn_drop\n",
     "a dataset flag": "load(image_folder='x', attention_mask=m, attn_dropout=0.1)\n",
 }
 
@@ -47,6 +52,7 @@ FINDINGS = {
     "sdpa-call": ("y = F.scaled_dot_product_attention(q, k, v)\n", 1),
     "sdp-toggle": ("torch.backends.cuda.enable_flash_sdp(False)\n", 1),
     "flash-call": ("y = flash_attn_func(q, k, v)\n", 1),
+    "flash-call ": ("m = LlamaSparseFlashAttention2(config=c, layer_idx=0).half()\n", 1),
     "varlen-packing": ("y = flash_attn_varlen_func(q, k, v, cu_seqlens, cu_seqlens)\n", 1),
     "constructor-override": (
         "class C:\n    def __init__(self, config):\n"
@@ -83,6 +89,10 @@ TRAPS = {
         "config.x = 'attn_implementation'\n"
     ),
     "silent fallback": (
+        "try:\n    train(attn_implementation='flash_attention_2')\n"
+        "except:\n    train(attn_implementation='eager')\n"
+    ),
+    "silent fallback ": (
         "try:\n    m = M.from_pretrained('x', attn_implementation='flash_attention_2')\n"
         "except Exception:\n    m = M.from_pretrained('x')\n"
     ),
@@ -92,6 +102,11 @@ TRAPS = {
 OTHER_FILES = {
     "run.sh": ("#!/bin/bash\npip install flash-attn\n", 2, "dependency"),
     "train.sh": ("deepspeed x.py \\\n  --attn_implementation sdpa\n", 2, "shell-flag"),
+    "eval.sh": (
+        'python -m lmms_eval --model_args pretrained="x/y,use_flash_attention_2=False,d=1"\n',
+        1,
+        "shell-flag",
+    ),
     "env.sh": ("export USE_FLASH_ATTN=1\n", 1, "environment-variable"),
     "config.json": ('{\n "vision": {\n  "use_flash_attn": true\n }\n}\n', 3, "config-field"),
     "model.yaml": ("llm:\n  attn_implementation: flash_attention_2\n", 2, "config-field"),
@@ -137,12 +152,12 @@ def test_leaves_other_files_alone(reason, tree):
 def test_finds_the_mechanism_on_its_line(mechanism, tree):
     text, line = FINDINGS[mechanism]
     found = {(f.mechanism, f.line) for f in scan(tree({"m.py": text})).findings}
-    assert (mechanism, line) in found
+    assert (mechanism.strip(), line) in found
 
 
 @pytest.mark.parametrize("trap", TRAPS)
 def test_names_the_trap(trap, tree):
-    assert trap in {f.trap for f in scan(tree({"m.py": TRAPS[trap]})).findings}
+    assert trap.strip() in {f.trap for f in scan(tree({"m.py": TRAPS[trap]})).findings}
 
 
 @pytest.mark.parametrize("name", OTHER_FILES)

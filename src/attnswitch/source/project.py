@@ -362,20 +362,6 @@ class Project:
         return None
 
 
-_DYNAMIC = re.compile(r"import_modules|iter_modules|listdir|glob\(|import_module|walk_packages")
-
-
-def dynamic_imports(project: Project, module: Module) -> list[Module]:
-    """The modules beside a package that it imports by listing its own folder."""
-    if not module.is_package or not _DYNAMIC.search(module.text):
-        return []
-    return [
-        other
-        for other in project.modules.values()
-        if other.folder == module.folder and other is not module
-    ]
-
-
 def find_method(node: ast.ClassDef, name: str) -> FunctionNode | None:
     """The method of this name in a class body."""
     for item in node.body:

@@ -7,7 +7,8 @@ import posixpath
 import re
 from dataclasses import dataclass
 
-from attnswitch.source.project import Module, Project, Symbol, dynamic_imports
+from attnswitch.source.dynamic import dynamic_imports
+from attnswitch.source.project import Module, Project, Symbol
 
 _DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 

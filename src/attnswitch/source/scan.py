@@ -153,6 +153,8 @@ class _Runs:
             if program.calls:
                 self._call(interpreter, program)
             interpreter.finish()
+            if not any(e.kind in {"load", "patch", "call", "write"} for e in state.events):
+                interpreter.build_registered()
         except RecursionError:
             state.exhausted = True
         return [e for e in state.events if possible(e.guard)], state.exhausted

@@ -14,7 +14,7 @@ from attnswitch.source.tree import SourceFile
 
 _FLAG = re.compile(r"(?<![\w-])--([A-Za-z][\w.-]*)(?:[ =]+(\"[^\"]*\"|'[^']*'|[^\s\\-][^\s\\]*))?")
 _SET = re.compile(r"(?:^|[\s;])(?:export\s+|ENV\s+)?([A-Z][A-Z0-9_]{3,})=(\S+)")
-_ENTRY = re.compile(r"\b(\w*attn_implementation|use_flash_attn\w*|attn_impl)=([\w-]+)")
+_ENTRY = re.compile(r"\b(\w*attn_implementation|use_flash_att\w*|attn_impl)=([\w-]+)")
 
 
 def detect(file: SourceFile) -> Iterator[Finding]:

@@ -13,6 +13,7 @@ from attnswitch.source.flow.state import UNKNOWN, Frame, line_of
 from attnswitch.source.flow.truth import Truth
 from attnswitch.source.flow.values import (
     Arguments,
+    Bound,
     Chosen,
     Class,
     Const,
@@ -28,6 +29,12 @@ from attnswitch.source.flow.values import (
     choose,
 )
 from attnswitch.source.project import Symbol, dotted_text, find_method
+
+#: Methods of every module of torch that give the module back.
+_RETURNS_ITSELF = frozenset(
+    {"to", "half", "float", "double", "bfloat16", "cuda", "cpu", "eval", "requires_grad_"}
+)
+ITSELF = External("<itself>")
 
 
 class Expressions(Names):
@@ -74,6 +81,8 @@ class Expressions(Names):
             found = self.member(base, name)
             if found is not None:
                 return found
+            if name in _RETURNS_ITSELF:
+                return Bound(ITSELF, (base,))
         else:
             written = self.state.attributes.get((dotted_text(node.value) + frame.function, name))
             if written is not None:

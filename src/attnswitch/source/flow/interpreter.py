@@ -7,6 +7,7 @@ from __future__ import annotations
 import ast
 
 from attnswitch.source import words
+from attnswitch.source.dynamic import dynamic_imports, registers
 from attnswitch.source.flow.calls import Calls
 from attnswitch.source.flow.events import Event
 from attnswitch.source.flow.families import families
@@ -28,7 +29,7 @@ from attnswitch.source.flow.values import (
 )
 from attnswitch.source.mechanisms.patches import replacement_family, replaces_attention
 from attnswitch.source.mechanisms.place import catches_import_errors, imports_kernel
-from attnswitch.source.project import Module, Symbol, dotted_text, dynamic_imports, nested_blocks
+from attnswitch.source.project import Module, Symbol, dotted_text, nested_blocks
 from attnswitch.source.records import Line
 
 _DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
@@ -80,12 +81,17 @@ class Interpreter(Calls):
         symbol = Symbol("function", node.name, frame.module, node)
         self.closures[symbol.key] = frame
         frame.names[node.name] = Function(symbol)
+        if node.decorator_list and registers(node):
+            self.state.registered.append(symbol)
         return False
 
     _AsyncFunctionDef = _FunctionDef
 
     def _ClassDef(self, node: ast.ClassDef, frame: Frame, top: bool) -> bool:
-        frame.names[node.name] = Class(Symbol("class", node.name, frame.module, node))
+        symbol = Symbol("class", node.name, frame.module, node)
+        frame.names[node.name] = Class(symbol)
+        if node.decorator_list and registers(node):
+            self.state.registered.append(symbol)
         return False
 
     def _Import(self, node: ast.Import, frame: Frame, top: bool) -> bool:

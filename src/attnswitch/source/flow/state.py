@@ -42,6 +42,8 @@ class State:
     """Everything that outlives a call, for one entry point.
 
     `guard` holds the conditions inside the running function, `outer` those of its callers.
+    `built` holds the classes of the objects made so far, with the conditions and the first line;
+    `maker` is the file that made the object whose methods are running.
     """
 
     overrides: dict[str, object] = field(default_factory=dict)
@@ -51,7 +53,9 @@ class State:
     events: list[Event] = field(default_factory=list)
     attributes: dict[tuple[object, str], Value] = field(default_factory=dict)
     options: dict[Line, dict[str, Value]] = field(default_factory=dict)
-    built: dict[tuple[str, int], tuple[Symbol, list[Guard]]] = field(default_factory=dict)
+    built: dict[tuple[str, int], tuple[Symbol, list[Guard], Line]] = field(default_factory=dict)
+    maker: str = ""
+    registered: list[Symbol] = field(default_factory=list)
     imported: set[str] = field(default_factory=set)
     running: list[object] = field(default_factory=list)
     memory: dict[object, tuple[list[Event], Value]] = field(default_factory=dict)
