@@ -80,7 +80,7 @@ class Quick:
 """
 HARNESS = {
     "harness/__init__.py": "",
-    "harness/registry.py": "def register_model(name):\n    return lambda k: k\n\n\ndef find(n): ...\n",
+    "harness/registry.py": "def register_model(name):\n    return lambda k: k\ndef find(n): ...\n",
     "harness/models/__init__.py": MODELS,
     "harness/models/plain.py": PLAIN,
     "harness/models/quick.py": QUICK,

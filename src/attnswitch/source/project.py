@@ -8,6 +8,7 @@ import re
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from attnswitch.source.records import Skipped
 from attnswitch.source.tree import SourceFile
@@ -54,12 +55,12 @@ class Module:
     bindings: dict[str, list[Binding]] = field(default_factory=dict)
     stars: list[ast.ImportFrom] = field(default_factory=list)
 
-    @property
+    @cached_property
     def folder(self) -> str:
         """The folder of the file, relative to the root."""
         return posixpath.dirname(self.path)
 
-    @property
+    @cached_property
     def is_package(self) -> bool:
         """True for an `__init__.py`."""
         return posixpath.basename(self.path) == "__init__.py"

@@ -6,7 +6,7 @@ Everything the scanner recognises by name is in these tables, and nowhere else.
 from __future__ import annotations
 
 import re
-from functools import lru_cache
+from functools import cache
 
 #: Distributions and modules that bring FlashAttention or xformers kernels.
 FLASH_PACKAGES = frozenset(
@@ -38,8 +38,8 @@ SWITCH = re.compile(
 NOT_A_SWITCH = re.compile(
     r"(?:top_left|uses_top|supports_window|window_size|deterministic|_version|available|greater"
     r"|installed|^has_|_has_|^have_|output|forward|_func$|_fn$|_fwd|_bwd|varlen|kwargs|_mask$"
-    r"|_path|_file|_dir|_err|_import|peft_integration|_cls$|_class(es)?$|_op$|dropout|_drop$|_config$"
-    r"|_module$|_loss|_seqlens?|_inputs?$|_kv)",
+    r"|_path|_file|_dir|_err|_import|peft_integration|_cls$|_class(es)?$|_op$|dropout|_drop$"
+    r"|_config$|_module$|_loss|_seqlens?|_inputs?$|_kv)",
     re.IGNORECASE,
 )
 LEGACY = frozenset({"use_flash_attention_2", "_flash_attn_2_enabled", "use_flash_attn_2"})
@@ -112,13 +112,13 @@ def family_of(value: object) -> str | None:
     return "flash" if _FLASH_VALUES.match(low) else None
 
 
-@lru_cache(maxsize=None)
+@cache
 def is_setting(name: str) -> bool:
     """True if a keyword, field or attribute of this name holds an implementation's name."""
     return bool(SETTING.match(name)) and name not in CAPABILITY
 
 
-@lru_cache(maxsize=None)
+@cache
 def is_switch(name: str) -> bool:
     """True if a keyword, field or attribute of this name turns a kernel on or off."""
     if name in CAPABILITY or name in AVAILABILITY:
@@ -131,7 +131,7 @@ def is_switch(name: str) -> bool:
     return bool(SWITCH.search(plain)) and not NOT_A_SWITCH.search(plain) and not is_setting(name)
 
 
-@lru_cache(maxsize=None)
+@cache
 def switch_target(name: str) -> str:
     """Which kernel a switch of this name speaks of: flash, xformers or sdpa."""
     low = name.lower()
@@ -160,7 +160,7 @@ def switch_family(name: str, value: object) -> str | None:
     return switch_target(name) if asked else "off"
 
 
-@lru_cache(maxsize=None)
+@cache
 def kernel_called(dotted: str) -> str | None:
     """The kernel that a call of this name runs: sdpa, xformers, flash or None."""
     if SDPA_CALL.search(dotted):
@@ -183,7 +183,7 @@ def package_target(dotted: str) -> str | None:
     return "xformers" if head in XFORMERS_PACKAGES else None
 
 
-@lru_cache(maxsize=None)
+@cache
 def role_of(text: str) -> str | None:
     """Guess from names whether something belongs to the vision tower or the language model."""
     if _VISION.search(text):

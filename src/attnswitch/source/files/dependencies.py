@@ -43,6 +43,8 @@ def _named(line: str) -> str | None:
 
 def install_line(line: str) -> str | None:
     """The kernel package that a command line installs, if it does."""
+    if not any(word in line for word in ("flash", "xformers")):
+        return None
     code = line.split(" #", 1)[0]
     if code.lstrip().startswith(("#", "//")) or not _INSTALL.search(code):
         return None

@@ -35,6 +35,8 @@ _RETURNS_ITSELF = frozenset(
     {"to", "half", "float", "double", "bfloat16", "cuda", "cpu", "eval", "requires_grad_"}
 )
 ITSELF = External("<itself>")
+#: The method that evaluates each kind of expression.
+_EVALUATES = {kind: f"_eval_{kind.__name__}" for kind in ast.expr.__subclasses__()}
 
 
 class Expressions(Names):
@@ -42,7 +44,8 @@ class Expressions(Names):
 
     def evaluate(self, node: ast.AST, frame: Frame) -> Value:
         """The abstract value of an expression."""
-        handler = getattr(self, f"_eval_{type(node).__name__}", None)
+        name = _EVALUATES.get(node.__class__)
+        handler = getattr(self, name, None) if name else None
         if handler is not None:
             return handler(node, frame)
         for child in ast.iter_child_nodes(node):

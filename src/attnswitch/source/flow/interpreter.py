@@ -34,6 +34,9 @@ from attnswitch.source.records import Line
 
 _DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 
+#: The method that runs each kind of statement, where there is one.
+_RUNS = {kind: f"_{kind.__name__}" for kind in ast.stmt.__subclasses__()}
+
 
 class Interpreter(Calls):
     """Walks one program. `run_module` starts it; events collect in `state`."""
@@ -68,7 +71,7 @@ class Interpreter(Calls):
 
     def statement(self, node: ast.stmt, frame: Frame, top: bool) -> bool:
         """Run one statement; True if it leaves the block."""
-        handler = getattr(self, f"_{type(node).__name__}", None)
+        handler = getattr(self, _RUNS[node.__class__], None)
         if handler is not None:
             return bool(handler(node, frame, top))
         for _, inner in nested_blocks(node):

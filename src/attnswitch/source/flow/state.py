@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from dataclasses import dataclass, field
+from functools import cache
 
 from attnswitch.source.flow.events import Event
 from attnswitch.source.flow.values import ALWAYS, Const, Guard, Unknown, Value, choose, possible
@@ -97,6 +98,11 @@ class State:
 UNKNOWN = Unknown()
 
 
+@cache
+def _line(path: str, number: int) -> Line:
+    return Line(path, number)
+
+
 def line_of(frame: Frame, node: ast.AST) -> Line:
     """Where a node stands."""
-    return Line(frame.module.path, getattr(node, "lineno", 1))
+    return _line(frame.module.path, getattr(node, "lineno", 1))
