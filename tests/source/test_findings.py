@@ -22,6 +22,14 @@ NOT_FINDINGS = {
         "def f(a):\n    if a not in ['torch', 'flash']:\n        raise ValueError(a)\n"
     ),
     "a norm's forward is not attention": "import t\nt.LlamaRMSNorm.forward = fast_norm\n",
+    "a mask without any kernel": (
+        "import types\ndef convert(m):\n    def mask(self, x):\n        return x\n"
+        "    m._prepare_decoder_attention_mask = types.MethodType(mask, m)\n"
+    ),
+    "a forward with an argument filled in is not a patch": (
+        "from functools import partial\nmodel.forward = partial(model.orig_forward, boxes=b)\n"
+        "attn_mask = 0\n"
+    ),
     "an own forward attribute is not a patch": (
         "class A:\n    def f(self):\n        self.attn.forward = None\n"
     ),
@@ -42,6 +50,11 @@ FINDINGS = {
     "legacy-keyword": ("M.from_pretrained('x', use_flash_attention_2=True)\n", 1),
     "own-boolean": ("load('x', use_flash_attn=True)\n", 1),
     "monkey-patch": ("import t\nt.LlamaAttention.forward = flash_forward\n", 2),
+    "monkey-patch ": (
+        "import types\nfor layer in model.layers:\n"
+        "    layer.self_attn.forward = types.MethodType(flash_forward, layer.self_attn)\n",
+        3,
+    ),
     "unguarded-import": ("import os\nfrom flash_attn import flash_attn_func\n", 2),
     "guarded-import": ("try:\n    import flash_attn\nexcept ImportError:\n    pass\n", 2),
     "lazy-import": ("def f():\n    from flash_attn import flash_attn_func\n", 2),
@@ -124,6 +137,8 @@ OTHER_FILES = {
     ),
     "Dockerfile": ("FROM x\nRUN pip install a && \\\n    pip install flash-attn\n", 3, "dependency"),
     "README.md": ("# x\n```\npip install flash-attn --no-build-isolation\n```\n", 3, "dependency"),
+    "Dockerfile.dev": ("FROM x\nRUN pip install flashinfer_python-0.2-cp38-abi3.whl\n", 2,
+                       "dependency"),
     "setup.py": ("from setuptools import setup\nsetup(install_requires=['flash-attn'])\n", 2,
                  "dependency"),
 }  # fmt: skip

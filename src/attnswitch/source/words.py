@@ -63,7 +63,7 @@ TOGGLES = frozenset(
 XFORMERS_CALL = re.compile(r"(?:^|\.)(?:memory_efficient_attention(?:_\w+)?)$")
 FLASH_CALL = re.compile(
     r"(?:^|_)(?:flash_attn|flash_attention)(?:_\w*)?_?(?:func|forward|unpadded_\w+)$"
-    r"|^flash_attn_\w*func$|^_?flash_attention_forward$|^npu_fusion_attention$",
+    r"|^flash_(?:\w+_)?attn_\w*func$|^_?flash_attention_forward$|^npu_fusion_attention$",
     re.IGNORECASE,
 )
 VARLEN = re.compile(r"varlen|unpadded", re.IGNORECASE)
