@@ -119,3 +119,29 @@ def test_a_kernel_has_the_role_of_the_file_that_builds_it(tree):
     }
     entry = entries(tree(files))["infer.py"]
     assert (entry.vision_tower, entry.language_model) == ("on", "off")
+
+
+def test_a_tower_registered_with_auto_model_is_followed(tree):
+    files = {
+        "navit.py": (
+            "from flash_attn import flash_attn_varlen_func\n"
+            "from transformers import AutoModel, PretrainedConfig, PreTrainedModel\n\n\n"
+            "class VitConfig(PretrainedConfig):\n    model_type = 'navit'\n\n\n"
+            "class VitModel(PreTrainedModel):\n    def forward(self, q, lengths):\n"
+            "        return flash_attn_varlen_func(q, q, q, lengths, lengths)\n\n\n"
+            "AutoModel.register(VitConfig, VitModel)\n"
+        ),
+        "model.py": (
+            "import navit\nfrom transformers import AutoModel, AutoModelForCausalLM\n"
+            "from transformers import PreTrainedModel\n\n\nclass Speaker(PreTrainedModel):\n"
+            "    def __init__(self, config):\n"
+            "        self.llm = AutoModelForCausalLM.from_config(config.llm_config)\n"
+            "        self.vit = AutoModel.from_config(config.vit_config)\n"
+        ),
+        "infer.py": (
+            'from model import Speaker\nif __name__ == "__main__":\n'
+            '    print(Speaker.from_pretrained("x"))\n'
+        ),
+    }
+    entry = entries(tree(files))["infer.py"]
+    assert (entry.flash, entry.vision_tower, entry.language_model) == ("on", "on", "off")

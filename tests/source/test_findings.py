@@ -22,6 +22,17 @@ NOT_FINDINGS = {
         "def f(a):\n    if a not in ['torch', 'flash']:\n        raise ValueError(a)\n"
     ),
     "a norm's forward is not attention": "import t\nt.LlamaRMSNorm.forward = fast_norm\n",
+    "comparing numbers demands no kernel": (
+        "import torch\nassert torch.allclose(flash_ref_out, out), 'differs'\n"
+    ),
+    "a buffer for results": "global_flash_attn_out_buffer = None\n",
+    "FlexAttention is another matter": (
+        "class M:\n    _supports_flex_attn = False\n    _supports_attention_backend = True\n"
+    ),
+    "a class that only bears the name": (
+        "class CheckpointWithFlashAttention(Function):\n    def forward(self, x):\n"
+        "        return self.layer(x)\ny = CheckpointWithFlashAttention.apply(x)\n"
+    ),
     "a mask without any kernel": (
         "import types\ndef convert(m):\n    def mask(self, x):\n        return x\n"
         "    m._prepare_decoder_attention_mask = types.MethodType(mask, m)\n"
@@ -55,6 +66,12 @@ FINDINGS = {
         "    layer.self_attn.forward = types.MethodType(flash_forward, layer.self_attn)\n",
         3,
     ),
+    "monkey-patch  ": (
+        "import t\ndef layer_forward(self, x):\n    return ring(x)\n"
+        "def apply_ring_flash_attn_patch():\n    t.LlamaDecoderLayer.forward = layer_forward\n"
+        "apply_ring_flash_attn_patch()\n",
+        6,
+    ),
     "unguarded-import": ("import os\nfrom flash_attn import flash_attn_func\n", 2),
     "guarded-import": ("try:\n    import flash_attn\nexcept ImportError:\n    pass\n", 2),
     "lazy-import": ("def f():\n    from flash_attn import flash_attn_func\n", 2),
@@ -66,6 +83,12 @@ FINDINGS = {
     "sdp-toggle": ("torch.backends.cuda.enable_flash_sdp(False)\n", 1),
     "flash-call": ("y = flash_attn_func(q, k, v)\n", 1),
     "flash-call ": ("m = LlamaSparseFlashAttention2(config=c, layer_idx=0).half()\n", 1),
+    "flash-call  ": ("_flash_attn_backward(do, q, k, v, o, lse, dq, dk, dv, 0.0)\n", 1),
+    "flash-call   ": (
+        "class FlashAttnFunc(Function):\n    def forward(self, q):\n"
+        "        return _flash_attn_forward(q, q, q)\ny = FlashAttnFunc.apply(q)\n",
+        4,
+    ),
     "varlen-packing": ("y = flash_attn_varlen_func(q, k, v, cu_seqlens, cu_seqlens)\n", 1),
     "constructor-override": (
         "class C:\n    def __init__(self, config):\n"
@@ -187,6 +210,14 @@ def test_a_choice_behind_an_option_is_not_hard_coded(tree):
     result = scan(tree({"m.py": text}))
     assert [f.mechanism for f in result.findings] == ["own-boolean", "keyword"]
     assert result.hard_coded() == []
+
+
+def test_a_registry_of_classes_is_one_finding(tree):
+    text = (
+        "LLAMA_ATTENTION_CLASSES = {\n    'eager': A,\n    'flash_attention_2': B,\n"
+        "    'ring_flash_attention_2': C,\n}\n"
+    )
+    assert [f.line for f in scan(tree({"m.py": text})).findings] == [1]
 
 
 def test_the_guard_of_a_local_import_counts(tree):

@@ -103,16 +103,16 @@ def _mentions(node: ast.AST) -> Mentions:
         inner = todo.pop()
         kind = inner.__class__
         if kind is ast.Name:
-            found.names.append(inner)  # type: ignore[arg-type]
+            found.names.append(inner)  # type: ignore[arg-type]  # mypy does not narrow by __class__
             continue
         if kind is ast.Constant:
             continue
         if kind is ast.Attribute:
-            found.attributes.append(inner)  # type: ignore[arg-type]
+            found.attributes.append(inner)  # type: ignore[arg-type]  # likewise
         elif kind is ast.Call:
-            found.calls.append(inner)  # type: ignore[arg-type]
+            found.calls.append(inner)  # type: ignore[arg-type]  # likewise
         elif kind is ast.Import or kind is ast.ImportFrom:
-            found.imports.append(inner)  # type: ignore[arg-type]
+            found.imports.append(inner)  # type: ignore[arg-type]  # likewise
             continue
         todo.extend(children(inner))
     return found
@@ -147,8 +147,8 @@ def _bind(module: Module, block: list[ast.stmt], around: tuple[tuple[ast.AST, st
             module.bindings.setdefault(node.name, []).append(Binding(node, None, around))
         elif isinstance(node, (ast.Import, ast.ImportFrom)):
             for alias in node.names:
-                if alias.name == "*":
-                    module.stars.append(node)  # type: ignore[arg-type]
+                if alias.name == "*" and isinstance(node, ast.ImportFrom):
+                    module.stars.append(node)
                     continue
                 name = alias.asname or alias.name.split(".")[0]
                 if isinstance(node, ast.ImportFrom):

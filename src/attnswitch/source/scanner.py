@@ -75,7 +75,10 @@ def _parse_all(files: list[SourceFile]) -> tuple[list[Module], list[Skipped]]:
     for file in files:
         if file.kind == "python":
             module = parse(file)
-            (failed if isinstance(module, Skipped) else modules).append(module)  # type: ignore[arg-type]
+            if isinstance(module, Skipped):
+                failed.append(module)
+            else:
+                modules.append(module)
     return modules, failed
 
 

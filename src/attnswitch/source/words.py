@@ -38,9 +38,13 @@ SWITCH = re.compile(
 NOT_A_SWITCH = re.compile(
     r"(?:top_left|uses_top|supports_window|window_size|deterministic|_version|available|greater"
     r"|installed|^has_|_has_|^have_|output|forward|_func$|_fn$|_fwd|_bwd|varlen|kwargs|_mask$"
-    r"|_path|_file|_dir|_err|_import|peft_integration|_cls$|_class(es)?$|_op$|dropout|_drop$"
+    r"|_path|_file|_dir|_err|_import|peft_integration|_cls$|_class(es)?$|_op$|dropout|_drop$|_buffers?$"
     r"|_config$|_module$|_loss|_seqlens?|_inputs?$|_kv)",
     re.IGNORECASE,
+)
+#: `"flash_attention_2": Class`: the value of a setting, used as a key.
+_VALUE_AS_KEY = re.compile(
+    r"(?!(?:use|enable|disable|with|no|allow|is)_)(?:\w+_)?flash_att\w*_\d", re.IGNORECASE
 )
 LEGACY = frozenset({"use_flash_attention_2", "_flash_attn_2_enabled", "use_flash_attn_2"})
 NEGATED = re.compile(r"(?:^|_)(?:disable|no|without|not|skip|norm|normal|naive)_?", re.IGNORECASE)
@@ -60,10 +64,10 @@ TOGGLES = frozenset(
     {"enable_flash_sdp", "enable_mem_efficient_sdp", "enable_math_sdp", "enable_cudnn_sdp"}
     | {"sdp_kernel", "sdpa_kernel"}
 )
-XFORMERS_CALL = re.compile(r"(?:^|\.)(?:memory_efficient_attention(?:_\w+)?)$")
+XFORMERS_CALL = re.compile(r"(?:^|\.)_?(?:memory_efficient_attention(?:_\w+)?)$")
 FLASH_CALL = re.compile(
     r"(?:^|_)(?:flash_attn|flash_attention)(?:_\w*)?_?(?:func|forward|unpadded_\w+)$"
-    r"|^flash_(?:\w+_)?attn_\w*func$|^_?flash_attention_forward$|^npu_fusion_attention$",
+    r"|^flash_(?:\w+_)?attn_\w*func$|^_?flash_attention_forward$|^_?flash_attn_\w*backward$|^npu_fusion_attention$",
     re.IGNORECASE,
 )
 VARLEN = re.compile(r"varlen|unpadded", re.IGNORECASE)
@@ -82,6 +86,7 @@ _VISION = re.compile(
     r"|radio|sam_|convnext|imagebind|languagebind|img_",
     re.IGNORECASE,
 )
+_VIT = re.compile(r"V[iI]T(?=[A-Z0-9]|$)")
 _LANGUAGE = re.compile(
     r"llm|language|causal|llama|qwen|phi|mistral|mixtral|gemma|vicuna|mpt|internlm|text_model"
     r"|lm_|_lm|base_model",
@@ -126,8 +131,8 @@ def is_switch(name: str) -> bool:
     if name in LEGACY:
         return True
     plain = name.strip("_")
-    if re.fullmatch(r"flash_att\w*_\d", plain):
-        return False  # a value, used as a key
+    if _VALUE_AS_KEY.fullmatch(plain):
+        return False
     return bool(SWITCH.search(plain)) and not NOT_A_SWITCH.search(plain) and not is_setting(name)
 
 
@@ -186,6 +191,6 @@ def package_target(dotted: str) -> str | None:
 @cache
 def role_of(text: str) -> str | None:
     """Guess from names whether something belongs to the vision tower or the language model."""
-    if _VISION.search(text):
+    if _VISION.search(text) or _VIT.search(text):
         return "vision_tower"
     return "language_model" if _LANGUAGE.search(text) else None

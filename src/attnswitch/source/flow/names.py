@@ -96,8 +96,9 @@ class Names(Machine):
                     package = package or self.tried_package(around, module)
                     value = getattr(binding.node, "value", None)
                     at = Line(module.path, getattr(binding.node, "lineno", 1))
-                    is_constant = isinstance(value, ast.Constant)
-                    sides[part] = Const(value.value, at) if is_constant else UNKNOWN
+                    sides[part] = (
+                        Const(value.value, at) if isinstance(value, ast.Constant) else UNKNOWN
+                    )
         if package is None or not sides:
             return None
         yes = sides.get("body", sides.get("orelse", UNKNOWN))

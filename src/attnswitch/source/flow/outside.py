@@ -92,6 +92,13 @@ class Outside(Expressions):
                 return role
         return "language_model"
 
+    def _call_register(self, dotted, node, positional, keywords, frame) -> Value | None:
+        if dotted.endswith("AutoModel.register") and len(positional) > 1:
+            made = positional[1]
+            if isinstance(made, Class) and made.symbol not in self.state.auto:
+                self.state.auto.append(made.symbol)
+        return None
+
     def _call_HfArgumentParser(self, dotted, node, positional, keywords, frame) -> Value:
         value = positional[0] if positional else keywords.get("dataclass_types", UNKNOWN)
         rows = value.items if isinstance(value, Row) else (value,)

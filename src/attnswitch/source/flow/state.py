@@ -44,6 +44,7 @@ class State:
 
     `guard` holds the conditions inside the running function, `outer` those of its callers.
     `built` holds the classes of the objects made so far, with the conditions and the first line;
+    `auto` holds the model classes given to `AutoModel.register`;
     `maker` is the file that made the object whose methods are running.
     """
 
@@ -57,6 +58,7 @@ class State:
     built: dict[tuple[str, int], tuple[Symbol, list[Guard], Line]] = field(default_factory=dict)
     maker: str = ""
     registered: list[Symbol] = field(default_factory=list)
+    auto: list[Symbol] = field(default_factory=list)
     imported: set[str] = field(default_factory=set)
     running: list[object] = field(default_factory=list)
     memory: dict[object, tuple[list[Event], Value]] = field(default_factory=dict)

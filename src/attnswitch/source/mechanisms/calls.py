@@ -27,6 +27,8 @@ def detect(node: ast.AST, place: Place) -> Iterator[Finding]:
     if not name or isinstance(node.func, (ast.Call, ast.Subscript)):
         return
     if name == "apply" and FLASH_CLASS.match(dotted.split(".")[-2] if "." in dotted else ""):
+        if not isinstance(node.func, ast.Attribute) or not runs_flash(place, node.func.value):
+            return
         yield place.finding(node, "flash-call", "calls", f"runs FlashAttention: {dotted}")
     elif words.kernel_called(dotted) == "sdpa":
         if defined_here(place.project.resolve_dotted(place.module, node.func)):
@@ -56,6 +58,17 @@ def defined_here(symbol: Symbol | None) -> bool:
     return symbol is not None and symbol.kind == "function"
 
 
+def runs_flash(place: Place, node: ast.expr) -> bool:
+    """False for a class of the tree that bears such a name and calls no kernel."""
+    symbol = place.project.resolve_dotted(place.module, node)
+    if symbol is None or not isinstance(symbol.node, ast.ClassDef):
+        return True
+    if any(FLASH_CLASS.match(dotted_text(b).split(".")[-1]) for b in symbol.node.bases):
+        return True
+    called = (dotted_text(c.func) for c in place.project.mentions(symbol.node).calls)
+    return any(words.kernel_called(name) == "flash" or "kernel" in name for name in called)
+
+
 def _flash(node: ast.Call, dotted: str, name: str, place: Place) -> Iterator[Finding]:
     local = _bound_to(node.func, place)
     if words.kernel_called(name) == "flash" or _kernel_name(local):
@@ -70,7 +83,7 @@ def _flash(node: ast.Call, dotted: str, name: str, place: Place) -> Iterator[Fin
             message,
             role=words.role_of(place.module.path),
         )
-    elif FLASH_CLASS.match(name) or _kernel_class(local):
+    elif (FLASH_CLASS.match(name) and runs_flash(place, node.func)) or _kernel_class(local):
         yield place.finding(
             node,
             "flash-call",

@@ -133,7 +133,11 @@ def _applied(node: ast.Call, place: Place) -> Iterator[Finding]:
     symbol = place.project.resolve_dotted(place.module, node.func)
     if symbol is None and isinstance(node.func, ast.Name):
         symbol = _imported_in_function(node.func.id, place)
-    patching = symbol is not None and symbol.kind == "function" and _patches(place.project, symbol)
+    patching = (
+        symbol is not None
+        and symbol.kind == "function"
+        and (_patches(place.project, symbol) or (_named_so(name) and _replaces_a_forward(symbol)))
+    )
     if not patching and not (symbol is None and _APPLY.match(name) and _statement(node, place)):
         return
     where = f" ({symbol.module.path})" if symbol and symbol.module else ""
@@ -161,6 +165,21 @@ def _imported_in_function(name: str, place: Place) -> Symbol | None:
             if (alias.asname or alias.name) == name:
                 return place.project.import_symbol(place.module, statement, alias)
     return None
+
+
+def _named_so(name: str) -> bool:
+    return bool(_APPLY.match(name)) and bool(_KERNEL.search(name))
+
+
+def _replaces_a_forward(symbol: Symbol) -> bool:
+    """`LlamaDecoderLayer.forward = …` in a function whose name says that it brings a kernel."""
+    assert symbol.node is not None
+    return any(
+        isinstance(target, ast.Attribute) and target.attr == "forward"
+        for node in ast.walk(symbol.node)
+        if isinstance(node, ast.Assign)
+        for target in node.targets
+    )
 
 
 def _patches(project: Project, symbol: Symbol) -> bool:
