@@ -145,3 +145,23 @@ def test_a_tower_registered_with_auto_model_is_followed(tree):
     }
     entry = entries(tree(files))["infer.py"]
     assert (entry.flash, entry.vision_tower, entry.language_model) == ("on", "on", "off")
+
+
+def test_functions_handed_back_in_a_row_are_followed(tree):
+    files = {
+        "pick.py": (
+            "import other\nfrom transformers import AutoModelForCausalLM\n\n\n"
+            "def open_model(path):\n    return AutoModelForCausalLM.from_pretrained(\n"
+            "        path, attn_implementation='flash_attention_2')\n\n\ndef ask(m): ...\n\n\n"
+            "def by_name(name):\n    if 'other' in name:\n        return other.load, other.ask\n"
+            "    return open_model, ask\n"
+        ),
+        "eval.py": (
+            "import sys\nfrom pick import by_name\n\n\ndef main():\n"
+            "    load, ask = by_name(sys.argv[1])\n    print(ask(load('x')))\n\n\n"
+            'if __name__ == "__main__":\n    main()\n'
+        ),
+    }
+    entry = entries(tree(files))["eval.py"]
+    assert (entry.flash, entry.kind) == ("on", "evaluation")
+    assert [str(at) for at in entry.decided_by] == ["pick.py:7"]

@@ -196,7 +196,9 @@ def _syntax_reason(text: str, error: SyntaxError) -> str:
 class Project:
     """All modules of a tree, and the lookups between them."""
 
-    def __init__(self, modules: list[Module]):
+    def __init__(self, modules: list[Module], package: str = ""):
+        """`package` is the dotted name of the root, where the root is a package itself."""
+        self.package = package
         self.modules = {m.path: m for m in modules}
         self._by_tail: dict[str, list[Module]] = {}
         for module in modules:
@@ -221,6 +223,8 @@ class Project:
         return self._found[key]
 
     def _search(self, importer: str, dotted: str) -> Module | None:
+        if self.package and (dotted + ".").startswith(self.package + "."):
+            return self.module_at(dotted[len(self.package) + 1 :].replace(".", "/"))
         tail = dotted.replace(".", "/")
         folder = importer
         while True:

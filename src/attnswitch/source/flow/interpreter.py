@@ -25,6 +25,7 @@ from attnswitch.source.flow.values import (
     Row,
     Unknown,
     Value,
+    apply,
     choose,
 )
 from attnswitch.source.mechanisms.patches import replacement_family, replaces_attention
@@ -261,10 +262,8 @@ class Interpreter(Calls):
         if isinstance(target, ast.Name):
             frame.names[target.id] = value
         elif isinstance(target, (ast.Tuple, ast.List)):
-            items = value.items if isinstance(value, Row) else ()
             for index, inner in enumerate(target.elts):
-                fits = len(items) == len(target.elts)
-                self.assign(inner, items[index] if fits else UNKNOWN, source, frame)
+                self.assign(inner, _item(value, index, len(target.elts)), source, frame)
         elif isinstance(target, ast.Subscript):
             self._assign_entry(target, value, frame)
         elif isinstance(target, ast.Attribute):
@@ -328,6 +327,15 @@ class Interpreter(Calls):
                 guard |= {held}
                 family = "flash" if family == "off" else family
             self.state.record(Event("write", family, where, role, guard, what, source))
+
+
+def _item(value: Value, index: int, count: int) -> Value:
+    """What one of `count` targets gets of a row, or of each row that the value may be."""
+
+    def pick(row: Value) -> Value:
+        return row.items[index] if isinstance(row, Row) and len(row.items) == count else UNKNOWN
+
+    return apply(value, pick)
 
 
 def _merged(
