@@ -87,8 +87,7 @@ def test_a_package_is_known_by_its_own_name(root, tree):
             "    return AutoModel.from_pretrained('x', attn_implementation='flash_attention_2')\n"
         ),
         "lib/pkg/train/train.py": (
-            "from pkg.train.builder import build\n"
-            'if __name__ == "__main__":\n    build()\n'
+            'from pkg.train.builder import build\nif __name__ == "__main__":\n    build()\n'
         ),
     }
     result = scan(tree(files) / root)

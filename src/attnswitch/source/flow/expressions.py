@@ -36,7 +36,9 @@ _RETURNS_ITSELF = frozenset(
 )
 ITSELF = External("<itself>")
 #: The method that evaluates each kind of expression.
-_EVALUATES: dict[type[ast.AST], str] = {kind: f"_eval_{kind.__name__}" for kind in ast.expr.__subclasses__()}
+_EVALUATES: dict[type[ast.AST], str] = {
+    kind: f"_eval_{kind.__name__}" for kind in ast.expr.__subclasses__()
+}
 
 
 class Expressions(Names):
