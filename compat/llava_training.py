@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,13 +45,18 @@ def start_training(
     attn: str | None = None,
     steps: int = STEPS,
     options: tuple[str, ...] = (),
+    extra: Mapping[str, str] | None = None,
 ) -> Training:
-    """Start `python -m MODULE` in an environment, with the second step watched."""
+    """Start `python -m MODULE` in an environment, with the second step watched.
+
+    `extra` are environment variables.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     seen, output = folder / "seen.json", folder / "llava-tiny"
     words = [*arguments(files, output, steps, environment), *options]
     command = [PROGRAMS / "watch.py", seen, "-m", module, *words]
-    return Training(start(environment, command, attn=attn, cwd=folder), seen, output)
+    future = start(environment, command, attn=attn, cwd=folder, extra=extra)
+    return Training(future, seen, output)
 
 
 def arguments(files: Path, output: Path, steps: int, environment: str) -> list[str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from attnswitch.source import scan
 
 PATCH = "import t\n\ndef replace():\n    t.LlamaAttention.forward = flash_forward\n"
@@ -72,3 +74,22 @@ def test_a_python_configuration_is_unknown_and_not_hard_coded(tree):
     result = scan(root)
     assert [f.status for f in result.findings] == ["unknown"]
     assert result.hard_coded() == []
+
+
+@pytest.mark.parametrize("root", ["lib/pkg", "lib"])
+def test_a_package_is_known_by_its_own_name(root, tree):
+    """An installed package is scanned by its folder; its modules import each other by name."""
+    files = {
+        "lib/pkg/__init__.py": "",
+        "lib/pkg/train/__init__.py": "",
+        "lib/pkg/train/builder.py": (
+            "from transformers import AutoModel\n\n\ndef build():\n"
+            "    return AutoModel.from_pretrained('x', attn_implementation='flash_attention_2')\n"
+        ),
+        "lib/pkg/train/train.py": (
+            'from pkg.train.builder import build\nif __name__ == "__main__":\n    build()\n'
+        ),
+    }
+    result = scan(tree(files) / root)
+    assert [f.status for f in result.findings] == ["live"]
+    assert [e.flash for e in result.entry_points] == ["on"]

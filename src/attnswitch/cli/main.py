@@ -28,7 +28,7 @@ def build_parser() -> argparse.ArgumentParser:
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--version", action="version", version=_version())
+    parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     subparsers = parser.add_subparsers(dest="command", metavar="command", required=True)
     for name in COMMANDS:
@@ -56,10 +56,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 141
 
 
-def _version() -> str:
-    from attnswitch.environment import version_of
+class _Version(argparse.Action):
+    """Prints the version; looks it up only then, since that takes as long as a small scan."""
 
-    return f"attnswitch {version_of('attnswitch') or 'unknown'}"
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        from attnswitch.environment import version_of
+
+        print(f"attnswitch {version_of('attnswitch') or 'unknown'}")
+        parser.exit()
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import posixpath
 import re
 from dataclasses import dataclass, field
 
+from attnswitch.source.dynamic import dynamic_imports
 from attnswitch.source.project import Module, Project
 from attnswitch.source.tree import SourceFile
 
@@ -105,6 +106,7 @@ def _imported_modules(project: Project) -> set[str]:
         for statement in module.tree.body:
             for node in project.mentions(statement).imports:
                 found.update(m.path for m in project.loaded_by(module, node))
+        found.update(m.path for m in dynamic_imports(project, module))
     return found
 
 

@@ -147,12 +147,13 @@ def _is_literal(finding: Finding) -> bool:
     return isinstance(value.value, str) and words.family_of(value.value) == "flash"
 
 
-def _position(module: Module, node: ast.AST) -> tuple[int, int]:
-    """Line and column of a node, the column counted in characters as LibCST does."""
-    line = node.lineno  # type: ignore[attr-defined]
+def _position(module: Module, node: object) -> tuple[int, int]:
+    """Line and column of a finding's value, the column counted in characters as LibCST does."""
+    assert isinstance(node, ast.expr)
+    line = node.lineno
     lines = _NEWLINE.split(module.text)
     text = lines[line - 1] if line <= len(lines) else ""
-    raw = text.encode(errors="surrogatepass")[: node.col_offset]  # type: ignore[attr-defined]
+    raw = text.encode(errors="surrogatepass")[: node.col_offset]
     return line, len(raw.decode(errors="replace"))
 
 
@@ -162,11 +163,12 @@ def _position(module: Module, node: ast.AST) -> tuple[int, int]:
 def _make_parameter(plan: Plan, finding: Finding, module: Module, project: Project) -> None:
     if _overrule_in_callee(plan, finding, module, project):
         return
-    place = find_options(project, module, finding.node, finding.line)  # type: ignore[arg-type]
+    assert isinstance(finding.node, ast.AST)
+    place = find_options(project, module, finding.node, finding.line)
     if place is None:
         _from_environment(plan, finding, module, "literal")
         return
-    line, column = _position(module, finding.value)  # type: ignore[arg-type]
+    line, column = _position(module, finding.value)
     _add_option(plan, place)
     negated = _negated(finding)
     plan.add(module.path, Edit("literal", line, column, place.read, text="not" if negated else ""))
@@ -182,7 +184,7 @@ def _from_environment(plan: Plan, finding: Finding, module: Module, rule: str) -
     if not _os_is_free(module):
         plan.leave(finding, "the name os means something else in this file")
         return
-    line, column = _position(module, finding.value)  # type: ignore[arg-type]
+    line, column = _position(module, finding.value)
     text = "not" if _negated(finding) else ""
     plan.add(module.path, Edit("literal", line, column, FROM_ENVIRONMENT, text=text))
 
@@ -282,9 +284,9 @@ def _used_at_import(module: Module, names: set[str]) -> str | None:
 
     def search(body: list[ast.stmt]) -> str | None:
         for node in body:
-            parts: list[ast.AST] = [node]
+            parts: list[ast.AST | None] = [node]
             if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
-                parts = [*node.decorator_list, *node.args.defaults, *node.args.kw_defaults]  # type: ignore[list-item]
+                parts = [*node.decorator_list, *node.args.defaults, *node.args.kw_defaults]
             elif isinstance(node, ast.ClassDef):
                 inner = search(node.body)
                 if inner:

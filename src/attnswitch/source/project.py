@@ -8,6 +8,7 @@ import re
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from attnswitch.source.records import Skipped
 from attnswitch.source.tree import SourceFile
@@ -54,12 +55,12 @@ class Module:
     bindings: dict[str, list[Binding]] = field(default_factory=dict)
     stars: list[ast.ImportFrom] = field(default_factory=list)
 
-    @property
+    @cached_property
     def folder(self) -> str:
         """The folder of the file, relative to the root."""
         return posixpath.dirname(self.path)
 
-    @property
+    @cached_property
     def is_package(self) -> bool:
         """True for an `__init__.py`."""
         return posixpath.basename(self.path) == "__init__.py"
@@ -102,16 +103,16 @@ def _mentions(node: ast.AST) -> Mentions:
         inner = todo.pop()
         kind = inner.__class__
         if kind is ast.Name:
-            found.names.append(inner)  # type: ignore[arg-type]
+            found.names.append(inner)  # type: ignore[arg-type]  # mypy does not narrow by __class__
             continue
         if kind is ast.Constant:
             continue
         if kind is ast.Attribute:
-            found.attributes.append(inner)  # type: ignore[arg-type]
+            found.attributes.append(inner)  # type: ignore[arg-type]  # likewise
         elif kind is ast.Call:
-            found.calls.append(inner)  # type: ignore[arg-type]
+            found.calls.append(inner)  # type: ignore[arg-type]  # likewise
         elif kind is ast.Import or kind is ast.ImportFrom:
-            found.imports.append(inner)  # type: ignore[arg-type]
+            found.imports.append(inner)  # type: ignore[arg-type]  # likewise
             continue
         todo.extend(children(inner))
     return found
@@ -146,8 +147,8 @@ def _bind(module: Module, block: list[ast.stmt], around: tuple[tuple[ast.AST, st
             module.bindings.setdefault(node.name, []).append(Binding(node, None, around))
         elif isinstance(node, (ast.Import, ast.ImportFrom)):
             for alias in node.names:
-                if alias.name == "*":
-                    module.stars.append(node)  # type: ignore[arg-type]
+                if alias.name == "*" and isinstance(node, ast.ImportFrom):
+                    module.stars.append(node)
                     continue
                 name = alias.asname or alias.name.split(".")[0]
                 if isinstance(node, ast.ImportFrom):
@@ -195,7 +196,9 @@ def _syntax_reason(text: str, error: SyntaxError) -> str:
 class Project:
     """All modules of a tree, and the lookups between them."""
 
-    def __init__(self, modules: list[Module]):
+    def __init__(self, modules: list[Module], package: str = ""):
+        """`package` is the dotted name of the root, where the root is a package itself."""
+        self.package = package
         self.modules = {m.path: m for m in modules}
         self._by_tail: dict[str, list[Module]] = {}
         for module in modules:
@@ -220,6 +223,8 @@ class Project:
         return self._found[key]
 
     def _search(self, importer: str, dotted: str) -> Module | None:
+        if self.package and (dotted + ".").startswith(self.package + "."):
+            return self.module_at(dotted[len(self.package) + 1 :].replace(".", "/"))
         tail = dotted.replace(".", "/")
         folder = importer
         while True:
@@ -360,20 +365,6 @@ class Project:
                 if method:
                     return Symbol("function", f"{base.dotted}.{node.attr}", base.module, method)
         return None
-
-
-_DYNAMIC = re.compile(r"import_modules|iter_modules|listdir|glob\(|import_module|walk_packages")
-
-
-def dynamic_imports(project: Project, module: Module) -> list[Module]:
-    """The modules beside a package that it imports by listing its own folder."""
-    if not module.is_package or not _DYNAMIC.search(module.text):
-        return []
-    return [
-        other
-        for other in project.modules.values()
-        if other.folder == module.folder and other is not module
-    ]
 
 
 def find_method(node: ast.ClassDef, name: str) -> FunctionNode | None:

@@ -7,9 +7,11 @@ import posixpath
 import re
 from dataclasses import dataclass
 
-from attnswitch.source.project import Module, Project, Symbol, dynamic_imports
+from attnswitch.source.dynamic import dynamic_imports
+from attnswitch.source.project import Module, Project, Symbol
 
 _DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 
 
 @dataclass(frozen=True)
@@ -161,11 +163,11 @@ def _top(body: list[ast.stmt]) -> list[ast.stmt]:
     return found
 
 
-def _definitions(body: list[ast.stmt]) -> list[ast.FunctionDef | ast.ClassDef]:
-    return [n for n in _top(body) if isinstance(n, _DEFINITIONS)]  # type: ignore[misc]
+def _definitions(body: list[ast.stmt]) -> list[Definition]:
+    return [n for n in _top(body) if isinstance(n, _DEFINITIONS)]
 
 
-def _registers(node: ast.AST) -> bool:
+def _registers(node: Definition) -> bool:
     """True for definitions that a decorator hands to somebody else."""
-    text = " ".join(ast.unparse(d) for d in node.decorator_list)  # type: ignore[attr-defined]
+    text = " ".join(ast.unparse(d) for d in node.decorator_list)
     return bool(re.search(r"regist|route|app\.|\.get\(|\.post\(|command|cli|hydra", text))

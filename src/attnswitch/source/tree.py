@@ -75,6 +75,15 @@ def decode(data: bytes) -> str | None:
         return data.decode("latin-1")
 
 
+def package_name(root: Path) -> str:
+    """The dotted name by which others import `root`, "" if it is no package."""
+    parts: list[str] = []
+    while (root / "__init__.py").is_file() and root.name.isidentifier():
+        parts.insert(0, root.name)
+        root = root.parent
+    return ".".join(parts)
+
+
 def _in_requirements_folder(folder: str) -> bool:
     return os.path.basename(folder).lower() in {"requirements", "requirement"}
 

@@ -6,6 +6,7 @@ Everything the scanner recognises by name is in these tables, and nowhere else.
 from __future__ import annotations
 
 import re
+from functools import cache
 
 #: Distributions and modules that bring FlashAttention or xformers kernels.
 FLASH_PACKAGES = frozenset(
@@ -37,9 +38,13 @@ SWITCH = re.compile(
 NOT_A_SWITCH = re.compile(
     r"(?:top_left|uses_top|supports_window|window_size|deterministic|_version|available|greater"
     r"|installed|^has_|_has_|^have_|output|forward|_func$|_fn$|_fwd|_bwd|varlen|kwargs|_mask$"
-    r"|_path|_file|_dir|_err|_import|peft_integration|_cls$|_class(es)?$|_op$|dropout|_config$"
-    r"|_module$|_loss|_seqlens?|_inputs?$|_kv)",
+    r"|_path|_file|_dir|_err|_import|peft_integration|_cls$|_class(es)?$|_op$|dropout|_drop$|_buffers?$"
+    r"|_config$|_module$|_loss|_seqlens?|_inputs?$|_kv)",
     re.IGNORECASE,
+)
+#: `"flash_attention_2": Class`: the value of a setting, used as a key.
+_VALUE_AS_KEY = re.compile(
+    r"(?!(?:use|enable|disable|with|no|allow|is)_)(?:\w+_)?flash_att\w*_\d", re.IGNORECASE
 )
 LEGACY = frozenset({"use_flash_attention_2", "_flash_attn_2_enabled", "use_flash_attn_2"})
 NEGATED = re.compile(r"(?:^|_)(?:disable|no|without|not|skip|norm|normal|naive)_?", re.IGNORECASE)
@@ -59,10 +64,10 @@ TOGGLES = frozenset(
     {"enable_flash_sdp", "enable_mem_efficient_sdp", "enable_math_sdp", "enable_cudnn_sdp"}
     | {"sdp_kernel", "sdpa_kernel"}
 )
-XFORMERS_CALL = re.compile(r"(?:^|\.)(?:memory_efficient_attention(?:_\w+)?)$")
+XFORMERS_CALL = re.compile(r"(?:^|\.)_?(?:memory_efficient_attention(?:_\w+)?)$")
 FLASH_CALL = re.compile(
     r"(?:^|_)(?:flash_attn|flash_attention)(?:_\w*)?_?(?:func|forward|unpadded_\w+)$"
-    r"|^flash_attn_\w*func$|^_?flash_attention_forward$|^npu_fusion_attention$",
+    r"|^flash_(?:\w+_)?attn_\w*func$|^_?flash_attention_forward$|^_?flash_attn_\w*backward$|^npu_fusion_attention$",
     re.IGNORECASE,
 )
 VARLEN = re.compile(r"varlen|unpadded", re.IGNORECASE)
@@ -81,6 +86,7 @@ _VISION = re.compile(
     r"|radio|sam_|convnext|imagebind|languagebind|img_",
     re.IGNORECASE,
 )
+_VIT = re.compile(r"V[iI]T(?=[A-Z0-9]|$)")
 _LANGUAGE = re.compile(
     r"llm|language|causal|llama|qwen|phi|mistral|mixtral|gemma|vicuna|mpt|internlm|text_model"
     r"|lm_|_lm|base_model",
@@ -111,11 +117,13 @@ def family_of(value: object) -> str | None:
     return "flash" if _FLASH_VALUES.match(low) else None
 
 
+@cache
 def is_setting(name: str) -> bool:
     """True if a keyword, field or attribute of this name holds an implementation's name."""
     return bool(SETTING.match(name)) and name not in CAPABILITY
 
 
+@cache
 def is_switch(name: str) -> bool:
     """True if a keyword, field or attribute of this name turns a kernel on or off."""
     if name in CAPABILITY or name in AVAILABILITY:
@@ -123,11 +131,12 @@ def is_switch(name: str) -> bool:
     if name in LEGACY:
         return True
     plain = name.strip("_")
-    if re.fullmatch(r"flash_att\w*_\d", plain):
-        return False  # a value, used as a key
+    if _VALUE_AS_KEY.fullmatch(plain):
+        return False
     return bool(SWITCH.search(plain)) and not NOT_A_SWITCH.search(plain) and not is_setting(name)
 
 
+@cache
 def switch_target(name: str) -> str:
     """Which kernel a switch of this name speaks of: flash, xformers or sdpa."""
     low = name.lower()
@@ -156,6 +165,16 @@ def switch_family(name: str, value: object) -> str | None:
     return switch_target(name) if asked else "off"
 
 
+@cache
+def kernel_called(dotted: str) -> str | None:
+    """The kernel that a call of this name runs: sdpa, xformers, flash or None."""
+    if SDPA_CALL.search(dotted):
+        return "sdpa"
+    if XFORMERS_CALL.search(dotted):
+        return "xformers"
+    return "flash" if FLASH_CALL.search(dotted.split(".")[-1]) else None
+
+
 def is_flash_module(dotted: str) -> bool:
     """True for flash_attn, flash_attn.bert_padding, ring_flash_attn ..."""
     return dotted.split(".")[0] in FLASH_PACKAGES
@@ -169,8 +188,9 @@ def package_target(dotted: str) -> str | None:
     return "xformers" if head in XFORMERS_PACKAGES else None
 
 
+@cache
 def role_of(text: str) -> str | None:
     """Guess from names whether something belongs to the vision tower or the language model."""
-    if _VISION.search(text):
+    if _VISION.search(text) or _VIT.search(text):
         return "vision_tower"
     return "language_model" if _LANGUAGE.search(text) else None

@@ -43,10 +43,12 @@ def _named(line: str) -> str | None:
 
 def install_line(line: str) -> str | None:
     """The kernel package that a command line installs, if it does."""
+    if "flash" not in line and "xformers" not in line:
+        return None
     code = line.split(" #", 1)[0]
     if code.lstrip().startswith(("#", "//")) or not _INSTALL.search(code):
         return None
-    match = re.search(r"(?<![\w/-])(flash[-_]attn|xformers|flash[-_]attention)", code)
+    match = re.search(r"(?<![\w/-])(flash[-_]attn|xformers|flash[-_]attention|flashinfer)", code)
     if match:
         return match.group(1)
     wheel = _WHEEL.search(code)

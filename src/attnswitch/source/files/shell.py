@@ -12,15 +12,19 @@ from attnswitch.source.launches import flag_value
 from attnswitch.source.records import Finding
 from attnswitch.source.tree import SourceFile
 
+_WORDS = (
+    *("flash", "attn", "attention", "xformers", "sdp", "nvte"),
+    *("mem_eff", "mem-eff", "memory_eff", "memory-eff"),
+)
 _FLAG = re.compile(r"(?<![\w-])--([A-Za-z][\w.-]*)(?:[ =]+(\"[^\"]*\"|'[^']*'|[^\s\\-][^\s\\]*))?")
 _SET = re.compile(r"(?:^|[\s;])(?:export\s+|ENV\s+)?([A-Z][A-Z0-9_]{3,})=(\S+)")
-_ENTRY = re.compile(r"\b(\w*attn_implementation|use_flash_attn\w*|attn_impl)=([\w-]+)")
+_ENTRY = re.compile(r"\b(\w*attn_implementation|use_flash_att\w*|attn_impl)=([\w-]+)")
 
 
 def detect(file: SourceFile) -> Iterator[Finding]:
     """Yield findings line by line; comments and echoed text are left out."""
     yield from detect_variables(file)
-    for number, line in enumerate(file.text.splitlines(), 1):
+    for number, line in _telling_lines(file.text):
         code = _code(line)
         name = install_line(code)
         if name:
@@ -30,6 +34,16 @@ def detect(file: SourceFile) -> Iterator[Finding]:
             yield from _flag(file, number, match.group(1), match.group(2))
         for match in _ENTRY.finditer(_FLAG.sub(_keep_text, code)):
             yield from _flag(file, number, match.group(1), match.group(2), "")
+
+
+def _telling_lines(text: str) -> Iterator[tuple[int, str]]:
+    """The lines that name a kernel or a way to choose one; few scripts have any."""
+    low = text.lower()
+    if not any(word in low for word in _WORDS):
+        return
+    for number, line in enumerate(text.splitlines(), 1):
+        if any(word in line.lower() for word in _WORDS):
+            yield number, line
 
 
 def _keep_text(match: re.Match[str]) -> str:
@@ -77,7 +91,7 @@ def _flag(
 
 def detect_variables(file: SourceFile) -> Iterator[Finding]:
     """Variables that steer attention, set in a script or an image."""
-    for number, line in enumerate(file.text.splitlines(), 1):
+    for number, line in _telling_lines(file.text):
         for match in _SET.finditer(_code(line)):
             name, value = match.group(1), match.group(2)
             if words.VARIABLE.search(name) and not words.NOT_A_VARIABLE.search(name):

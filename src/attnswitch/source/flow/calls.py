@@ -6,6 +6,7 @@ import ast
 
 from attnswitch.source import words
 from attnswitch.source.flow import truth as truths
+from attnswitch.source.flow.expressions import ITSELF
 from attnswitch.source.flow.machine import Given
 from attnswitch.source.flow.methods import Methods
 from attnswitch.source.flow.outside import Outside
@@ -19,6 +20,7 @@ from attnswitch.source.flow.values import (
     Function,
     Guard,
     Instance,
+    Literal,
     Mapping,
     Row,
     Unknown,
@@ -28,6 +30,16 @@ from attnswitch.source.flow.values import (
 )
 from attnswitch.source.project import FunctionNode, Module, Symbol, dotted_text, find_method
 from attnswitch.source.records import Line
+
+
+def registered_name(symbol: Symbol) -> str:
+    """The name that a decorator registers a definition under: its own, unless it is given."""
+    for decorator in getattr(symbol.node, "decorator_list", []):
+        if isinstance(decorator, ast.Call) and decorator.args:
+            first = decorator.args[0]
+            if isinstance(first, ast.Constant) and isinstance(first.value, str):
+                return first.value
+    return symbol.dotted
 
 
 class Calls(Methods, Outside):
@@ -74,6 +86,8 @@ class Calls(Methods, Outside):
     def _one(
         self, function: Value, node: ast.Call, name: str, arguments: Given, frame: Frame
     ) -> Value:
+        if isinstance(function, Bound) and function.function == ITSELF:
+            return function.args[0]
         if isinstance(function, Bound) and function.function != External("<parser>"):
             positional, keywords, more = arguments
             joined = {**dict(function.keywords), **keywords}
@@ -186,7 +200,7 @@ class Calls(Methods, Outside):
     def create(self, symbol: Symbol, arguments: Given, at: Line) -> Value:
         """Create an object: run the constructor, and note the class for its other methods."""
         instance = Instance(symbol)
-        record = self.state.built.setdefault(symbol.key, (symbol, []))
+        record = self.state.built.setdefault(symbol.key, (symbol, [], at))
         guard = self.state.outer | self.state.guard
         if guard not in record[1] and len(record[1]) < 4:
             record[1].append(guard)
@@ -210,11 +224,28 @@ class Calls(Methods, Outside):
         """Run the methods of every created class: a trainer or a server calls them."""
         done: set[object] = set()
         while len(done) < len(self.state.built) and not self.state.exhausted:
-            for key, (symbol, guards) in list(self.state.built.items()):
+            for key, (symbol, guards, made) in list(self.state.built.items()):
                 if key not in done:
                     done.add(key)
+                    self.state.maker = made.path
                     for guard in guards:
                         self._all_methods(symbol, guard)
+
+    def build_registered(self) -> None:
+        """Build what decorators put into registries, each under the condition that it is chosen."""
+        saved = self.state.guard
+        for symbol in self.state.registered:
+            if not self.knowledge.interesting(symbol) or symbol.module is None:
+                continue
+            chosen = Literal("model", f"the model {registered_name(symbol)}", "is chosen")
+            self.state.guard = frozenset({chosen})
+            at = Line(symbol.module.path, getattr(symbol.node, "lineno", 1))
+            if symbol.kind == "class":
+                self.create(symbol, ([], {}, True), at)
+            else:
+                self.enter(Function(symbol), ([], {}, True), at)
+        self.state.guard = saved
+        self.finish()
 
     def _all_methods(self, symbol: Symbol, guard: Guard) -> None:
         saved, self.state.guard = self.state.guard, guard

@@ -13,6 +13,7 @@ from attnswitch.source.flow.state import UNKNOWN, Frame, line_of
 from attnswitch.source.flow.truth import Truth
 from attnswitch.source.flow.values import (
     Arguments,
+    Bound,
     Chosen,
     Class,
     Const,
@@ -29,13 +30,24 @@ from attnswitch.source.flow.values import (
 )
 from attnswitch.source.project import Symbol, dotted_text, find_method
 
+#: Methods of every module of torch that give the module back.
+_RETURNS_ITSELF = frozenset(
+    {"to", "half", "float", "double", "bfloat16", "cuda", "cpu", "eval", "requires_grad_"}
+)
+ITSELF = External("<itself>")
+#: The method that evaluates each kind of expression.
+_EVALUATES: dict[type[ast.AST], str] = {
+    kind: f"_eval_{kind.__name__}" for kind in ast.expr.__subclasses__()
+}
+
 
 class Expressions(Names):
     """Evaluates expressions; calls are left to `Calls`."""
 
     def evaluate(self, node: ast.AST, frame: Frame) -> Value:
         """The abstract value of an expression."""
-        handler = getattr(self, f"_eval_{type(node).__name__}", None)
+        name = _EVALUATES.get(node.__class__)
+        handler = getattr(self, name, None) if name else None
         if handler is not None:
             return handler(node, frame)
         for child in ast.iter_child_nodes(node):
@@ -74,6 +86,8 @@ class Expressions(Names):
             found = self.member(base, name)
             if found is not None:
                 return found
+            if name in _RETURNS_ITSELF:
+                return Bound(ITSELF, (base,))
         else:
             written = self.state.attributes.get((dotted_text(node.value) + frame.function, name))
             if written is not None:

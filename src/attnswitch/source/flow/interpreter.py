@@ -7,6 +7,7 @@ from __future__ import annotations
 import ast
 
 from attnswitch.source import words
+from attnswitch.source.dynamic import dynamic_imports, registers
 from attnswitch.source.flow.calls import Calls
 from attnswitch.source.flow.events import Event
 from attnswitch.source.flow.families import families
@@ -24,14 +25,18 @@ from attnswitch.source.flow.values import (
     Row,
     Unknown,
     Value,
+    apply,
     choose,
 )
 from attnswitch.source.mechanisms.patches import replacement_family, replaces_attention
 from attnswitch.source.mechanisms.place import catches_import_errors, imports_kernel
-from attnswitch.source.project import Module, Symbol, dotted_text, dynamic_imports, nested_blocks
+from attnswitch.source.project import Module, Symbol, dotted_text, nested_blocks
 from attnswitch.source.records import Line
 
 _DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+
+#: The method that runs each kind of statement, where there is one.
+_RUNS = {kind: f"_{kind.__name__}" for kind in ast.stmt.__subclasses__()}
 
 
 class Interpreter(Calls):
@@ -67,7 +72,7 @@ class Interpreter(Calls):
 
     def statement(self, node: ast.stmt, frame: Frame, top: bool) -> bool:
         """Run one statement; True if it leaves the block."""
-        handler = getattr(self, f"_{type(node).__name__}", None)
+        handler = getattr(self, _RUNS[node.__class__], None)
         if handler is not None:
             return bool(handler(node, frame, top))
         for _, inner in nested_blocks(node):
@@ -80,12 +85,17 @@ class Interpreter(Calls):
         symbol = Symbol("function", node.name, frame.module, node)
         self.closures[symbol.key] = frame
         frame.names[node.name] = Function(symbol)
+        if node.decorator_list and registers(node):
+            self.state.registered.append(symbol)
         return False
 
     _AsyncFunctionDef = _FunctionDef
 
     def _ClassDef(self, node: ast.ClassDef, frame: Frame, top: bool) -> bool:
-        frame.names[node.name] = Class(Symbol("class", node.name, frame.module, node))
+        symbol = Symbol("class", node.name, frame.module, node)
+        frame.names[node.name] = Class(symbol)
+        if node.decorator_list and registers(node):
+            self.state.registered.append(symbol)
         return False
 
     def _Import(self, node: ast.Import, frame: Frame, top: bool) -> bool:
@@ -252,10 +262,8 @@ class Interpreter(Calls):
         if isinstance(target, ast.Name):
             frame.names[target.id] = value
         elif isinstance(target, (ast.Tuple, ast.List)):
-            items = value.items if isinstance(value, Row) else ()
             for index, inner in enumerate(target.elts):
-                fits = len(items) == len(target.elts)
-                self.assign(inner, items[index] if fits else UNKNOWN, source, frame)
+                self.assign(inner, _item(value, index, len(target.elts)), source, frame)
         elif isinstance(target, ast.Subscript):
             self._assign_entry(target, value, frame)
         elif isinstance(target, ast.Attribute):
@@ -319,6 +327,15 @@ class Interpreter(Calls):
                 guard |= {held}
                 family = "flash" if family == "off" else family
             self.state.record(Event("write", family, where, role, guard, what, source))
+
+
+def _item(value: Value, index: int, count: int) -> Value:
+    """What one of `count` targets gets of a row, or of each row that the value may be."""
+
+    def pick(row: Value) -> Value:
+        return row.items[index] if isinstance(row, Row) and len(row.items) == count else UNKNOWN
+
+    return apply(value, pick)
 
 
 def _merged(

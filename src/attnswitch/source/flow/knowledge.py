@@ -33,6 +33,7 @@ class Knowledge:
         self.falls_to_sdpa = True
         self.options: dict[str, Chosen] = {}
         self.config_defaults: dict[str, Value] = {}
+        self.called_attributes: set[str] = set()
         self.methods: dict[str, list[tuple[Symbol, ast.AST]]] = {}
         self._fields: dict[tuple[tuple[str, int], str], Value | None] = {}
         self._ancestry: dict[tuple[str, int], list[Symbol]] = {}
@@ -191,6 +192,8 @@ class Knowledge:
         loads = bool(attributes & _LOADING)
         for call in found.calls:
             name = dotted_text(call.func)
+            if isinstance(call.func, ast.Attribute):
+                self.called_attributes.add(call.func.attr)
             loads = loads or bool(_LOADS.search(name + "("))
             if call.args and ("arg" in name or name.endswith("option")):
                 self._note_option(module, call)

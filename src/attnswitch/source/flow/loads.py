@@ -11,6 +11,7 @@ from attnswitch.source.flow.expressions import Expressions
 from attnswitch.source.flow.families import families
 from attnswitch.source.flow.machine import Given
 from attnswitch.source.flow.state import UNKNOWN, Frame, line_of
+from attnswitch.source.flow.truth import branch
 from attnswitch.source.flow.values import (
     ALWAYS,
     Class,
@@ -82,6 +83,12 @@ class Loads(Expressions):
         return receiver_instance(receiver)
 
     def _built_from(self, receiver: Value, arguments: Given, node: ast.Call, frame: Frame) -> None:
+        if isinstance(receiver, External) and receiver.dotted.split(".")[-1] == "AutoModel":
+            saved = self.state.guard
+            for symbol in self.state.auto:
+                self.state.guard = saved | branch(f"the configuration is {symbol.dotted}'s").yes
+                self.create(symbol, ([], {}, True), line_of(frame, node))
+            self.state.guard = saved
         if isinstance(receiver, (Class, Instance)):
             _positional, keywords, _ = arguments
             config = keywords.get("config", UNKNOWN)
@@ -137,7 +144,8 @@ class Loads(Expressions):
         first = ast.unparse(node.args[0]) if node.args else ""
         where = f"{frame.klass.dotted if frame.klass else ''} {frame.module.path}"
         if re.search(
-            r"vision|visual|image_tower|video_tower|image_encoder|clip|siglip", first.lower()
+            r"vision|visual|image_tower|video_tower|image_encoder|clip|siglip|\bvit|[._]vit",
+            first.lower(),
         ):
             return "vision_tower"
         if re.search(r"multimodal_encoder|vision_tower|vision_encoder|clip_encoder|siglip", where):

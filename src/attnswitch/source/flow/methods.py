@@ -15,6 +15,7 @@ from attnswitch.source.flow.values import (
     Chosen,
     Const,
     External,
+    Instance,
     Mapping,
     Parser,
     Row,
@@ -56,6 +57,8 @@ class Methods(Loads):
             owner = dotted_text(node.func.value)
             self.configured("attn_implementation", arguments[0][0], node, owner, frame)
             return UNKNOWN
+        if name == "add_module":
+            self._added(arguments[0])
         base = self.evaluate(node.func.value, frame) if name in _READS else None
         if isinstance(base, (Mapping, Choice)) and name in {"get", "pop", "setdefault", "update"}:
             return apply(base, lambda b: self._mapping(b, name, node, arguments, frame))
@@ -69,6 +72,18 @@ class Methods(Loads):
         if isinstance(base, Parser):
             return self._parser(base, name, node, arguments, frame)
         return None
+
+    def _added(self, arguments: list[Value]) -> None:
+        """A module added under a name that nothing in the tree calls is never run."""
+        if len(arguments) != 2:
+            return
+        name, module = arguments
+        if not isinstance(name, Const) or name.value in self.knowledge.called_attributes:
+            return
+        record = self.state.built.get(module.symbol.key) if isinstance(module, Instance) else None
+        guard = self.state.outer | self.state.guard
+        if record is not None and guard in record[1]:
+            record[1].remove(guard)
 
     def _mapping(
         self, base: Value, name: str, node: ast.Call, arguments: Given, frame: Frame

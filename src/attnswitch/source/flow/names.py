@@ -20,6 +20,7 @@ from attnswitch.source.flow.values import (
 )
 from attnswitch.source.mechanisms.place import imports_kernel
 from attnswitch.source.project import Module, Symbol
+from attnswitch.source.records import Line
 
 
 class Names(Machine):
@@ -94,7 +95,10 @@ class Names(Machine):
                 if isinstance(around, ast.Try):
                     package = package or self.tried_package(around, module)
                     value = getattr(binding.node, "value", None)
-                    sides[part] = Const(value.value) if isinstance(value, ast.Constant) else UNKNOWN
+                    at = Line(module.path, getattr(binding.node, "lineno", 1))
+                    sides[part] = (
+                        Const(value.value, at) if isinstance(value, ast.Constant) else UNKNOWN
+                    )
         if package is None or not sides:
             return None
         yes = sides.get("body", sides.get("orelse", UNKNOWN))
@@ -104,6 +108,8 @@ class Names(Machine):
             return Available(package)
         if no == Const(None):
             return choose([(truth.yes, External(f"{package}.{name}")), (truth.no, Const(None))])
+        if isinstance(yes, Const) and isinstance(no, Const):
+            return choose([(truth.yes, yes), (truth.no, no)])
         return None
 
     def tried_package(self, node: ast.Try, module: Module) -> str | None:

@@ -73,26 +73,31 @@ class Outside(Expressions):
 
     def _kernel(self, dotted: str, node: ast.Call, frame: Frame) -> None:
         """Record a call that runs a kernel."""
-        name = dotted.split(".")[-1]
-        where = line_of(frame, node)
-        role = self._kernel_role(frame)
-        if words.SDPA_CALL.search(dotted):
-            self.state.record(Event("call", "sdpa", where, role, ALWAYS, dotted))
-        elif words.XFORMERS_CALL.search(dotted):
-            self.state.record(Event("call", "xformers", where, role, ALWAYS, dotted))
-        elif words.FLASH_CALL.search(name) or FLASH_CLASS.match(name):
-            self.state.record(Event("call", "flash", where, role, ALWAYS, dotted))
+        family = words.kernel_called(dotted)
+        if family is None and FLASH_CLASS.match(dotted.split(".")[-1]):
+            family = "flash"
+        if family is not None:
+            role = self._kernel_role(frame)
+            self.state.record(Event("call", family, line_of(frame, node), role, ALWAYS, dotted))
 
     def _kernel_role(self, frame: Frame) -> str:
         """The role of a kernel call: from its own module and class, else from its callers."""
         names = [frame.klass.dotted] if frame.klass else []
         names.append(frame.module.path.rsplit("/", 1)[-1])
         names += [key[0][0].rsplit("/", 1)[-1] for key in reversed(self.state.running)]  # type: ignore[index]
+        names.append(self.state.maker.rsplit("/", 1)[-1])
         for name in [*names, frame.module.path]:
             role = words.role_of(name)
             if role is not None:
                 return role
         return "language_model"
+
+    def _call_register(self, dotted, node, positional, keywords, frame) -> Value | None:
+        if dotted.endswith("AutoModel.register") and len(positional) > 1:
+            made = positional[1]
+            if isinstance(made, Class) and made.symbol not in self.state.auto:
+                self.state.auto.append(made.symbol)
+        return None
 
     def _call_HfArgumentParser(self, dotted, node, positional, keywords, frame) -> Value:
         value = positional[0] if positional else keywords.get("dataclass_types", UNKNOWN)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from dataclasses import dataclass, field
+from functools import cache
 
 from attnswitch.source.flow.events import Event
 from attnswitch.source.flow.values import ALWAYS, Const, Guard, Unknown, Value, choose, possible
@@ -42,6 +43,9 @@ class State:
     """Everything that outlives a call, for one entry point.
 
     `guard` holds the conditions inside the running function, `outer` those of its callers.
+    `built` holds the classes of the objects made so far, with the conditions and the first line;
+    `auto` holds the model classes given to `AutoModel.register`;
+    `maker` is the file that made the object whose methods are running.
     """
 
     overrides: dict[str, object] = field(default_factory=dict)
@@ -51,7 +55,10 @@ class State:
     events: list[Event] = field(default_factory=list)
     attributes: dict[tuple[object, str], Value] = field(default_factory=dict)
     options: dict[Line, dict[str, Value]] = field(default_factory=dict)
-    built: dict[tuple[str, int], tuple[Symbol, list[Guard]]] = field(default_factory=dict)
+    built: dict[tuple[str, int], tuple[Symbol, list[Guard], Line]] = field(default_factory=dict)
+    maker: str = ""
+    registered: list[Symbol] = field(default_factory=list)
+    auto: list[Symbol] = field(default_factory=list)
     imported: set[str] = field(default_factory=set)
     running: list[object] = field(default_factory=list)
     memory: dict[object, tuple[list[Event], Value]] = field(default_factory=dict)
@@ -93,6 +100,11 @@ class State:
 UNKNOWN = Unknown()
 
 
+@cache
+def _line(path: str, number: int) -> Line:
+    return Line(path, number)
+
+
 def line_of(frame: Frame, node: ast.AST) -> Line:
     """Where a node stands."""
-    return Line(frame.module.path, getattr(node, "lineno", 1))
+    return _line(frame.module.path, getattr(node, "lineno", 1))

@@ -16,8 +16,9 @@ MOST_ALTERNATIVES = 12
 class Literal:
     """One condition on the way: "the option --flash is true".
 
-    kind is option, variable, package, config or branch (anything else). `by_default` says
-    whether it holds when the user sets nothing; None if that cannot be known.
+    kind is option, variable, package, config, model (one of a registry) or branch (anything
+    else). `by_default` says whether it holds when the user sets nothing; None if that cannot be
+    known.
     """
 
     kind: str

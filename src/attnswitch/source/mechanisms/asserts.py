@@ -15,7 +15,7 @@ _TESTS = re.compile(
     r"flash|attn_impl|attention_impl|xformers|use_sdpa|attn_backend|attention_backend",
     re.IGNORECASE,
 )
-_SHAPES = re.compile(r"shape|dtype|ndim|\.dim\(|needs_input_grad|size\(|len\(")
+_SHAPES = re.compile(r"shape|dtype|ndim|\.dim\(|needs_input_grad|size\(|len\(|allclose|isclose")
 
 
 def detect(node: ast.AST, place: Place) -> Iterator[Finding]:

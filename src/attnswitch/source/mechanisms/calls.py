@@ -8,12 +8,13 @@ from collections.abc import Iterator
 
 from attnswitch.source import words
 from attnswitch.source.mechanisms.place import Place, short
-from attnswitch.source.project import dotted_text
+from attnswitch.source.project import Symbol, dotted_text
 from attnswitch.source.records import Finding
 
 NODES = (ast.Call,)
 FLASH_CLASS = re.compile(
     r"^Flash(?:Self|Cross|Causal)?(?:Attention|MHA|Attn)\w*$|^\w*FlashSelfAtt\w*$"
+    r"|^[A-Z]\w*Flash(?:Attention|Attn)\d?$"
 )
 _PADDING = {"unpad_input", "pad_input", "index_first_axis"}
 
@@ -26,8 +27,12 @@ def detect(node: ast.AST, place: Place) -> Iterator[Finding]:
     if not name or isinstance(node.func, (ast.Call, ast.Subscript)):
         return
     if name == "apply" and FLASH_CLASS.match(dotted.split(".")[-2] if "." in dotted else ""):
+        if not isinstance(node.func, ast.Attribute) or not runs_flash(place, node.func.value):
+            return
         yield place.finding(node, "flash-call", "calls", f"runs FlashAttention: {dotted}")
-    elif words.SDPA_CALL.search(dotted):
+    elif words.kernel_called(dotted) == "sdpa":
+        if defined_here(place.project.resolve_dotted(place.module, node.func)):
+            return
         yield place.finding(
             node,
             "sdpa-call",
@@ -38,7 +43,7 @@ def detect(node: ast.AST, place: Place) -> Iterator[Finding]:
         )
     elif name in words.TOGGLES:
         yield _toggle(node, name, place)
-    elif words.XFORMERS_CALL.search(dotted):
+    elif words.kernel_called(dotted) == "xformers":
         yield place.finding(node, "xformers", "calls", f"runs {dotted}", target="xformers")
     elif name in {"to_bettertransformer", "BetterTransformer"}:
         yield place.finding(
@@ -48,9 +53,25 @@ def detect(node: ast.AST, place: Place) -> Iterator[Finding]:
         yield from _flash(node, dotted, name, place)
 
 
+def defined_here(symbol: Symbol | None) -> bool:
+    """True for a function of the tree: what it calls itself is found where it stands."""
+    return symbol is not None and symbol.kind == "function"
+
+
+def runs_flash(place: Place, node: ast.expr) -> bool:
+    """False for a class of the tree that bears such a name and calls no kernel."""
+    symbol = place.project.resolve_dotted(place.module, node)
+    if symbol is None or not isinstance(symbol.node, ast.ClassDef):
+        return True
+    if any(FLASH_CLASS.match(dotted_text(b).split(".")[-1]) for b in symbol.node.bases):
+        return True
+    called = (dotted_text(c.func) for c in place.project.mentions(symbol.node).calls)
+    return any(words.kernel_called(name) == "flash" or "kernel" in name for name in called)
+
+
 def _flash(node: ast.Call, dotted: str, name: str, place: Place) -> Iterator[Finding]:
     local = _bound_to(node.func, place)
-    if words.FLASH_CALL.search(name) or _kernel_name(local):
+    if words.kernel_called(name) == "flash" or _kernel_name(local):
         packed = bool(words.VARLEN.search(name + " " + local))
         message = f"runs FlashAttention: {dotted}"
         if packed:
@@ -62,7 +83,7 @@ def _flash(node: ast.Call, dotted: str, name: str, place: Place) -> Iterator[Fin
             message,
             role=words.role_of(place.module.path),
         )
-    elif FLASH_CLASS.match(name) or _kernel_class(local):
+    elif (FLASH_CLASS.match(name) and runs_flash(place, node.func)) or _kernel_class(local):
         yield place.finding(
             node,
             "flash-call",
@@ -86,7 +107,7 @@ def _bound_to(node: ast.expr, place: Place) -> str:
 
 def _kernel_name(dotted: str) -> bool:
     name = dotted.split(".")[-1]
-    return bool(words.FLASH_CALL.search(name)) and name not in _PADDING
+    return words.kernel_called(name) == "flash" and name not in _PADDING
 
 
 def _kernel_class(dotted: str) -> bool:

@@ -85,6 +85,6 @@ def _holds_flash(body: list) -> bool:
                 return True
             if isinstance(node, ast.Call):
                 name = dotted_text(node.func).split(".")[-1]
-                if words.FLASH_CALL.search(name):
+                if words.kernel_called(name) == "flash":
                     return True
     return False

@@ -105,7 +105,7 @@ def setting(
         literal and not chosen_above(at, place) and not _only_a_default(name, call, place)
     )
     more["value"] = value
-    more["trap"] = _legacy_trap(name) or _fallback(at, place, effect)
+    more["trap"] = _legacy_trap(name) or _fallback(at, place, effect, call)
     yield place.finding(at, mechanism, effect, message, **more)
 
 
@@ -201,18 +201,29 @@ def _legacy_trap(name: str) -> str | None:
     return "ignored since transformers 4.36" if name == "use_flash_attention_2" else None
 
 
-def _fallback(at: ast.AST, place: Place, effect: str) -> str | None:
+def _fallback(at: ast.AST, place: Place, effect: str, call: ast.Call | None) -> str | None:
     """A try around the load whose handler loads again in another way, and says nothing."""
     if effect != "enables":
         return None
     for node in place.tries(at) or [p for p in place.parents if isinstance(p, ast.Try)]:
         for handler in node.handlers:
-            text = "\n".join(ast.unparse(s) for s in handler.body)
-            if "from_pretrained" in text and not any(
+            again = _called(handler.body)
+            repeats = call is not None and dotted_text(call.func).split(".")[-1] in again
+            if ("from_pretrained" in again or repeats) and not any(
                 isinstance(s, ast.Raise) for s in handler.body
             ):
                 return "silent fallback"
     return None
+
+
+def _called(body: list[ast.stmt]) -> set[str]:
+    """The last names of everything that statements call."""
+    return {
+        dotted_text(n.func).split(".")[-1]
+        for s in body
+        for n in ast.walk(s)
+        if isinstance(n, ast.Call)
+    }
 
 
 def _parameters(node: ast.FunctionDef | ast.AsyncFunctionDef, place: Place) -> Iterator[Finding]:

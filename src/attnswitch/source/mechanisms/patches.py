@@ -49,6 +49,7 @@ def detect(node: ast.AST, place: Place) -> Iterator[Finding]:
 
 def replaces_attention(target: ast.Attribute, value: ast.expr) -> bool:
     """True if `target = value` puts another attention in place of a class's or module's."""
+    value = bound_function(value)
     if isinstance(value, (ast.Constant, ast.Call)) or dotted_text(target.value) in {"self", "cls"}:
         return False
     base, name = dotted_text(target.value), target.attr
@@ -58,6 +59,16 @@ def replaces_attention(target: ast.Attribute, value: ast.expr) -> bool:
         text = f"{base.split('.')[-1]} {ast.unparse(value)}"
         return bool(_ATTENTION.search(text)) and bool(re.search(r"[A-Z]|attn", base))
     return bool(_CLASS.match(name)) and bool(base) and not base.startswith("self")
+
+
+def bound_function(value: ast.expr) -> ast.expr:
+    """The function in `MethodType(f, x)`, `partial(f, …)` or `f.__get__(x)`; else the value."""
+    if isinstance(value, ast.Call):
+        if dotted_text(value.func).split(".")[-1] in {"MethodType", "partial"} and value.args:
+            return value.args[0]
+        if isinstance(value.func, ast.Attribute) and value.func.attr == "__get__":
+            return value.func.value
+    return value
 
 
 def _patch(node: ast.AST, target: str, value: ast.expr, place: Place) -> Iterator[Finding]:
@@ -77,22 +88,31 @@ def _patch(node: ast.AST, target: str, value: ast.expr, place: Place) -> Iterato
         node,
         "xformers" if kind == "xformers" else "monkey-patch",
         "enables",
-        f"replaces {target} for the whole process",
+        f"replaces {target} {_reach(target)}",
         target=kind,
         role=words.role_of(target),
     )
+
+
+def _reach(target: str) -> str:
+    owner = target.rpartition(".")[0].split(".")[-1]
+    of_an_object = owner.islower() and not owner.startswith("modeling") and owner != "F"
+    return "in one model" if of_an_object else "for the whole process"
 
 
 def replacement_family(
     project: Project, module: Module, value: ast.expr, target: str, scope: str
 ) -> str | None:
     """The kernel that a replacement brings; None if it has nothing to do with one."""
+    value = bound_function(value)
     symbol = project.resolve_dotted(module, value)
     text = f"{target} {ast.unparse(value)} {module.path} {scope}"
     if symbol is not None and symbol.module is not None and symbol.node is not None:
         text += f" {symbol.module.path} {ast.unparse(symbol.node)}"
         if not _KERNEL.search(text):
             return None
+    elif _MASKS.search(target) and not _KERNEL.search(text):
+        return None
     return patch_target(text)
 
 
@@ -113,7 +133,11 @@ def _applied(node: ast.Call, place: Place) -> Iterator[Finding]:
     symbol = place.project.resolve_dotted(place.module, node.func)
     if symbol is None and isinstance(node.func, ast.Name):
         symbol = _imported_in_function(node.func.id, place)
-    patching = symbol is not None and symbol.kind == "function" and _patches(place.project, symbol)
+    patching = (
+        symbol is not None
+        and symbol.kind == "function"
+        and (_patches(place.project, symbol) or (_named_so(name) and _replaces_a_forward(symbol)))
+    )
     if not patching and not (symbol is None and _APPLY.match(name) and _statement(node, place)):
         return
     where = f" ({symbol.module.path})" if symbol and symbol.module else ""
@@ -141,6 +165,21 @@ def _imported_in_function(name: str, place: Place) -> Symbol | None:
             if (alias.asname or alias.name) == name:
                 return place.project.import_symbol(place.module, statement, alias)
     return None
+
+
+def _named_so(name: str) -> bool:
+    return bool(_APPLY.match(name)) and bool(_KERNEL.search(name))
+
+
+def _replaces_a_forward(symbol: Symbol) -> bool:
+    """`LlamaDecoderLayer.forward = …` in a function whose name says that it brings a kernel."""
+    assert symbol.node is not None
+    return any(
+        isinstance(target, ast.Attribute) and target.attr == "forward"
+        for node in ast.walk(symbol.node)
+        if isinstance(node, ast.Assign)
+        for target in node.targets
+    )
 
 
 def _patches(project: Project, symbol: Symbol) -> bool:

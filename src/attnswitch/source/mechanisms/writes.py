@@ -19,7 +19,7 @@ def detect(node: ast.AST, place: Place) -> Iterator[Finding]:
     """Yield findings for assignments, and for a `_supports_…` property."""
     if isinstance(node, ast.FunctionDef):
         if node.name in words.CAPABILITY:
-            yield _capability(node, node.name, "decides by itself", place)
+            yield from _capability(node, node.name, "decides by itself", place)
         return
     assert isinstance(node, (ast.Assign, ast.AnnAssign))
     if node.value is None:
@@ -37,11 +37,13 @@ def detect(node: ast.AST, place: Place) -> Iterator[Finding]:
                     yield from _name(node, inner.id, value, place)
 
 
-def _capability(node: ast.AST, name: str, value: str, place: Place) -> Finding:
+def _capability(node: ast.AST, name: str, value: str, place: Place) -> Iterator[Finding]:
+    if "sdpa" not in name and "flash" not in name:
+        return  # FlexAttention, or any implementation
     what = "SDPA" if "sdpa" in name else "FlashAttention"
     forbids = value == "False"
     says = "does not support" if forbids else "supports"
-    return place.finding(
+    yield place.finding(
         node,
         "capability",
         "forbids" if forbids else "declares",
@@ -55,7 +57,7 @@ def _attribute(
 ) -> Iterator[Finding]:
     name = target.attr
     if name in words.CAPABILITY:
-        yield _capability(node, name, short(value, 20), place)
+        yield from _capability(node, name, short(value, 20), place)
         return
     for found in setting(node, name, value, place, "write"):
         if found.mechanism == "keyword":
@@ -89,7 +91,7 @@ def _name(node: ast.AST, name: str, value: ast.expr, place: Place) -> Iterator[F
     klass = place.parents[-1] if place.parents else None
     if isinstance(klass, ast.ClassDef):
         if name in words.CAPABILITY:
-            yield _capability(node, name, short(value, 20), place)
+            yield from _capability(node, name, short(value, 20), place)
             return
         if is_options_class(klass):
             return

@@ -23,7 +23,7 @@ from attnswitch.source.pins import falls_to_sdpa
 from attnswitch.source.project import Module, Project, parse
 from attnswitch.source.reach import Reach
 from attnswitch.source.records import EntryPoint, Finding, Line, Scan, Skipped
-from attnswitch.source.tree import SourceFile, read_tree
+from attnswitch.source.tree import SourceFile, package_name, read_tree
 from attnswitch.source.verdict import Answer, judge, option_off, symbols
 from attnswitch.source.words import DISTRIBUTION
 
@@ -52,7 +52,7 @@ def _scan(path: str | os.PathLike[str]) -> tuple[Scan, Project]:
     started = time.perf_counter()
     root, files, skipped = read_tree(path)
     modules, failed = _parse_all(files)
-    project = Project(modules)
+    project = Project(modules, package_name(root))
     findings = _find(project, modules, files)
     launches = [x for f in files if f.kind == "shell" for x in find_launches(project, f)]
     programs = find_programs(project, files, {x.program.path for x in launches})
@@ -75,7 +75,10 @@ def _parse_all(files: list[SourceFile]) -> tuple[list[Module], list[Skipped]]:
     for file in files:
         if file.kind == "python":
             module = parse(file)
-            (failed if isinstance(module, Skipped) else modules).append(module)  # type: ignore[arg-type]
+            if isinstance(module, Skipped):
+                failed.append(module)
+            else:
+                modules.append(module)
     return modules, failed
 
 
@@ -153,6 +156,8 @@ class _Runs:
             if program.calls:
                 self._call(interpreter, program)
             interpreter.finish()
+            if not any(e.kind in {"load", "patch", "call", "write"} for e in state.events):
+                interpreter.build_registered()
         except RecursionError:
             state.exhausted = True
         return [e for e in state.events if possible(e.guard)], state.exhausted

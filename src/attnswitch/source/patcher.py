@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from attnswitch.errors import MissingExtraError
 from attnswitch.source.plan import Edit, Plan, Untouched, make_plan
 from attnswitch.source.project import Project
-from attnswitch.source.scan import scan_with_project
+from attnswitch.source.scanner import scan_with_project
 
 if TYPE_CHECKING:
     import libcst

@@ -1,0 +1,167 @@
+"""What each program gets where modules, registries and chains of calls stand in between."""
+
+from __future__ import annotations
+
+import pytest
+
+from attnswitch.source import scan
+
+
+def entries(root):
+    return {e.path: e for e in scan(root).entry_points}
+
+
+LAYERS = """\
+from flash_attn import flash_attn_func
+
+
+class SparseFlashAttention2:
+    def forward(self, q, k, v):
+        return flash_attn_func(q, k, v)
+
+
+class Layer:
+    def forward(self, q, k, v):
+        return self.{called}(q, k, v)
+"""
+SPARE = """\
+from transformers import AutoModelForCausalLM
+from layers import Layer, SparseFlashAttention2
+
+model = AutoModelForCausalLM.from_pretrained("x")
+layer = Layer()
+spare = SparseFlashAttention2().half().to("cuda")
+layer.add_module("spare", spare)
+print(model.generate(1))
+"""
+
+
+@pytest.mark.parametrize(("called", "flash"), [("self_attn", "off"), ("spare", "on")])
+def test_a_module_added_under_a_name_that_nothing_calls_is_never_run(called, flash, tree):
+    files = {"layers.py": LAYERS.replace("{called}", called), "infer.py": SPARE}
+    assert entries(tree(files))["infer.py"].flash == flash
+
+
+MODELS = """\
+from importlib import import_module
+
+from harness.registry import find
+
+for name in ("plain", "quick"):
+    import_module("harness.models." + name)
+"""
+PLAIN = """\
+from transformers import AutoModelForCausalLM
+from harness.registry import register_model
+
+
+@register_model("plain")
+class Plain:
+    def __init__(self, path="x", **kwargs):
+        self.model = AutoModelForCausalLM.from_pretrained(path)
+"""
+QUICK = """\
+from transformers import AutoModelForCausalLM
+from harness.registry import register_model
+
+try:
+    import flash_attn
+    best = "flash_attention_2"
+except ImportError:
+    best = "eager"
+
+
+@register_model("quick")
+class Quick:
+    def __init__(self, path="x", attn_implementation=best, **kwargs):
+        self.model = AutoModelForCausalLM.from_pretrained(
+            path, attn_implementation=attn_implementation
+        )
+"""
+HARNESS = {
+    "harness/__init__.py": "",
+    "harness/registry.py": "def register_model(name):\n    return lambda k: k\ndef find(n): ...\n",
+    "harness/models/__init__.py": MODELS,
+    "harness/models/plain.py": PLAIN,
+    "harness/models/quick.py": QUICK,
+    "harness/evaluate.py": (
+        "import sys\nfrom harness.models import find\n"
+        'if __name__ == "__main__":\n    print(find(sys.argv[1])())\n'
+    ),
+}
+
+
+def test_a_program_that_picks_its_model_from_a_registry_depends_on_the_model(tree):
+    found = entries(tree(HARNESS))
+    entry = found["harness/evaluate.py"]
+    assert (entry.flash, entry.kind) == ("depends", "evaluation")
+    assert set(entry.depends_on) == {"the model quick is chosen", "flash_attn is installed"}
+    assert [str(at) for at in entry.decided_by] == ["harness/models/quick.py:6"]
+    assert set(found) == {"harness/evaluate.py"}, "what a registry imports is no program"
+
+
+def test_a_registry_in_which_no_model_asks_is_off(tree):
+    files = {**HARNESS, "harness/models/quick.py": PLAIN.replace("plain", "quick")}
+    assert entries(tree(files))["harness/evaluate.py"].flash == "off"
+
+
+def test_a_kernel_has_the_role_of_the_file_that_builds_it(tree):
+    files = {
+        "flash_attention.py": (
+            "from flash_attn import flash_attn_func\n\n\nclass Inner:\n"
+            "    def forward(self, q):\n        return flash_attn_func(q, q, q)\n"
+        ),
+        "big_vit.py": (
+            "from flash_attention import Inner\n\n\nclass Backbone:\n"
+            "    def __init__(self):\n        self.inner = Inner()\n"
+        ),
+        "infer.py": 'from big_vit import Backbone\nif __name__ == "__main__":\n    Backbone()\n',
+    }
+    entry = entries(tree(files))["infer.py"]
+    assert (entry.vision_tower, entry.language_model) == ("on", "off")
+
+
+def test_a_tower_registered_with_auto_model_is_followed(tree):
+    files = {
+        "navit.py": (
+            "from flash_attn import flash_attn_varlen_func\n"
+            "from transformers import AutoModel, PretrainedConfig, PreTrainedModel\n\n\n"
+            "class VitConfig(PretrainedConfig):\n    model_type = 'navit'\n\n\n"
+            "class VitModel(PreTrainedModel):\n    def forward(self, q, lengths):\n"
+            "        return flash_attn_varlen_func(q, q, q, lengths, lengths)\n\n\n"
+            "AutoModel.register(VitConfig, VitModel)\n"
+        ),
+        "model.py": (
+            "import navit\nfrom transformers import AutoModel, AutoModelForCausalLM\n"
+            "from transformers import PreTrainedModel\n\n\nclass Speaker(PreTrainedModel):\n"
+            "    def __init__(self, config):\n"
+            "        self.llm = AutoModelForCausalLM.from_config(config.llm_config)\n"
+            "        self.vit = AutoModel.from_config(config.vit_config)\n"
+        ),
+        "infer.py": (
+            'from model import Speaker\nif __name__ == "__main__":\n'
+            '    print(Speaker.from_pretrained("x"))\n'
+        ),
+    }
+    entry = entries(tree(files))["infer.py"]
+    assert (entry.flash, entry.vision_tower, entry.language_model) == ("on", "on", "off")
+
+
+def test_functions_handed_back_in_a_row_are_followed(tree):
+    files = {
+        "pick.py": (
+            "import other\nfrom transformers import AutoModelForCausalLM\n\n\n"
+            "def open_model(path):\n    return AutoModelForCausalLM.from_pretrained(\n"
+            "        path, attn_implementation='flash_attention_2')\n\n\ndef ask(m): ...\n\n\n"
+            "def by_name(name):\n    if 'other' in name:\n        return other.load, other.ask\n"
+            "    return open_model, ask\n"
+        ),
+        "eval.py": (
+            "import sys\nfrom pick import by_name\n\n\ndef main():\n"
+            "    load, ask = by_name(sys.argv[1])\n    print(ask(load('x')))\n\n\n"
+            'if __name__ == "__main__":\n    main()\n'
+        ),
+    }
+    entry = entries(tree(files))["eval.py"]
+    assert (entry.flash, entry.kind) == ("on", "evaluation")
+    assert [str(at) for at in entry.decided_by] == ["pick.py:7"]
