@@ -10,6 +10,7 @@ from typing import Any
 from attnswitch.tracing.events import Node, Seen, attention_in
 from attnswitch.tracing.ledger import Call
 from attnswitch.tracing.operators import what_ran
+from attnswitch.tracing.profiling import profiler, profiler_is_taken, raw_events
 
 # One profiler a process: PyTorch has room for no second one.
 _profiling = threading.Lock()
@@ -33,29 +34,26 @@ class Pass:
 
     def start_profiler(self) -> None:
         """Profile this pass from here on, unless somebody profiles already."""
-        import torch
-
-        if torch.autograd._profiler_enabled() or not _profiling.acquire(blocking=False):
+        if profiler_is_taken() or not _profiling.acquire(blocking=False):
             return
         try:
-            activities = [torch.profiler.ProfilerActivity.CPU]
-            profiler = torch.profiler.profile(activities=activities, record_shapes=True)
-            profiler.__enter__()
+            started = profiler()
+            started.__enter__()
         except BaseException:
             _profiling.release()
             raise
-        self._profiler = profiler
+        self._profiler = started
 
     def stop_profiler(self, forward: Mapping[Node, Seen]) -> list[Seen] | None:
         """What the profiler saw, or None where this pass was not profiled."""
         if self._profiler is None:
             return None
-        profiler, self._profiler = self._profiler, None
+        ended, self._profiler = self._profiler, None
         try:
-            profiler.__exit__(None, None, None)
+            ended.__exit__(None, None, None)
         finally:
             _profiling.release()
-        return attention_in(profiler.profiler.kineto_results.events(), forward)
+        return attention_in(raw_events(ended), forward)
 
     def open_range(self, name: str) -> None:
         """A site, or a part of the model that is compiled as one, begins."""

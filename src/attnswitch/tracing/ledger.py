@@ -31,6 +31,7 @@ class _Tally:
     asked: Choice | None = None
     declared: str | None = None
     dtype: str | None = None
+    by_kernel: bool = False
 
 
 @dataclass
@@ -123,7 +124,9 @@ class Ledger:
 
     @staticmethod
     def _note(tally: _Tally, one: Seen) -> None:
-        tally.executed += [name for name in one.names if name not in tally.executed]
+        names = [*one.names, *one.kernels]
+        tally.executed += [name for name in names if name not in tally.executed]
+        tally.by_kernel = tally.by_kernel or bool(one.kernels)
         if one.shapes and one.shapes not in tally.shapes and len(tally.shapes) < _MOST_SHAPES:
             tally.shapes.append(one.shapes)
         if one.mask and one.mask not in tally.masks and len(tally.masks) < _MOST_SHAPES:
@@ -174,6 +177,8 @@ def _evidence(tally: _Tally) -> str:
     barred = tally.unguarded if tally.executed else tally.not_everywhere
     if tally.calls > 0 and barred == 0 and tally.family != "flash":
         return "guarded"
+    if tally.by_kernel:
+        return "kernel"
     return "op" if tally.executed else "unobserved"
 
 

@@ -18,6 +18,7 @@ from attnswitch.sites import find_sites
 from attnswitch.tracing.events import Seen, attention_in, range_name
 from attnswitch.tracing.forms import asked_of, first_tensor, form_of, is_due, phase_of
 from attnswitch.tracing.ledger import Call, Ledger
+from attnswitch.tracing.profiling import profiler, profiler_is_taken, raw_events
 from attnswitch.types import Site
 from attnswitch.whereabouts import root_of
 
@@ -68,9 +69,9 @@ class PassWatcher:
         self, model: Any, form: Any, forward: Callable[..., Any], args: Any, kwargs: Any
     ) -> Any:
         marks = _SiteMarks(model, form)
-        with marks, profile() as profiler:
+        with marks, profiler() as profile:
             output = forward(*args, **kwargs)
-        seen = attention_in(profiler.profiler.kineto_results.events())
+        seen = attention_in(raw_events(profile))
         with self._lock:
             self._calls[form] = marks.calls
             self._outside[form] = [one for one in seen if one.range_name is None]
@@ -101,9 +102,9 @@ class PassWatcher:
                 self._passes[key] += 1
                 due = is_due(self._passes[key])
             if due and not profiler_is_taken():
-                with profile() as profiler:
+                with profiler() as profile:
                     result = backward(*args, **kwargs)
-                seen = attention_in(profiler.profiler.kineto_results.events())
+                seen = attention_in(raw_events(profile))
                 with self._lock:
                     self._outside[key] = seen
             else:
@@ -173,20 +174,4 @@ class _SiteMarks:
                     return
 
 
-def profile() -> Any:
-    """A profiler of operators and their shapes."""
-    import torch
-
-    return torch.profiler.profile(
-        activities=[torch.profiler.ProfilerActivity.CPU], record_shapes=True
-    )
-
-
-def profiler_is_taken() -> bool:
-    """Whether somebody profiles already: what runs then is counted, not named."""
-    import torch
-
-    return torch.autograd._profiler_enabled()
-
-
-__all__ = ["PassWatcher", "profile", "profiler_is_taken"]
+__all__ = ["PassWatcher"]

@@ -53,7 +53,7 @@ class Watch:
         self._thread = _PerThread()
         self._under_way: Counter[int] = Counter()
         self._forms: Counter[Any] = Counter()
-        self._flash: dict[Any, Counter[str]] = {}
+        self._flash: dict[Any, Counter[tuple[str | None, str]]] = {}
         self._outside: dict[Any, list[Seen]] = {}
         self._backward_calls: dict[Any, list[Call]] = {}
 
@@ -98,7 +98,7 @@ class Watch:
             self.end()
 
     def _account(self, one: Pass, seen: list[Seen] | None) -> None:
-        counted = Counter(name for ran in one.flash for name in ran.names)
+        counted = Counter((ran.range_name, ran.names[0]) for ran in one.flash)
         default = intent.of_process()
         if seen is not None:
             seen = _believable(seen, counted)
@@ -222,9 +222,10 @@ class Watch:
                 one.calls.append(self._call(site, module, "backward", one.form, ran.dtype))
 
 
-def _believable(seen: list[Seen], counted: Counter[str]) -> list[Seen]:
+def _believable(seen: list[Seen], counted: Mapping[tuple[str | None, str], int]) -> list[Seen]:
     """Without FlashAttention on stand-ins of tensors, which no kernel was launched for."""
     if not guard.can_pass_through():
         return seen
     listed = {f"aten::{name}" for name in guard.ATEN_OPERATORS}
-    return [s for s in seen if s.names[0] not in listed or counted[s.names[0]] > 0]
+    ran = {name for _, name in counted}
+    return [s for s in seen if s.kernels or s.names[0] not in listed or s.names[0] in ran]
