@@ -8,9 +8,11 @@ the count differs, what was counted is what the receipt says, and the next pass 
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections import Counter, deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 from attnswitch import guard, intent
@@ -23,6 +25,7 @@ from attnswitch.tracing.settings import Settings, declared_by
 from attnswitch.tracing.stands import Stand, aside
 from attnswitch.tracing.taps import Run
 from attnswitch.types import Site
+from attnswitch.whereabouts import modules_running
 
 _MOST_FORWARDS = 64  # whose backward is expected; older ones are forgotten
 
@@ -36,12 +39,20 @@ class _PerThread(threading.local):
 
 
 class Watch:
-    """Fills `ledger` from what it is told by hooks and taps."""
+    """Fills `ledger` from what it is told by hooks and taps.
+
+    `sites` are the model's, `stands` the hooks on it, `parts` all of its modules.
+    """
 
     def __init__(
-        self, ledger: Ledger, sites: Mapping[str, tuple[Site, Any]], stands: Sequence[Stand]
+        self,
+        ledger: Ledger,
+        sites: Mapping[str, tuple[Site, Any]],
+        stands: Sequence[Stand],
+        parts: Iterable[Any] = (),
     ):
         self._ledger, self._stands = ledger, stands
+        self._parts = {id(part) for part in parts}
         self._settings = Settings(sites)
         self._by_range = {
             range_name(site, phase): (site, module)
@@ -51,7 +62,6 @@ class Watch:
         self._sites = list(sites.values())
         self._lock = threading.RLock()
         self._thread = _PerThread()
-        self._under_way: Counter[int] = Counter()
         self._forms: Counter[Any] = Counter()
         self._flash: dict[Any, Counter[tuple[str | None, str]]] = {}
         self._outside: dict[Any, list[Seen]] = {}
@@ -68,7 +78,6 @@ class Watch:
         form = (form, self._settings.now())
         one = Pass(form, backward)
         with self._lock:
-            self._under_way[threading.get_ident()] += 1
             self._forms[form] += 1
             due = is_due(self._forms[form])
         if due:
@@ -88,7 +97,6 @@ class Watch:
             one.close_range()
         seen = one.stop_profiler(thread.nodes)
         with self._lock:
-            del self._under_way[threading.get_ident()]
             self._account(one, seen)
         self._keep_for_backward(one, seen)
 
@@ -184,16 +192,26 @@ class Watch:
             thread.forwards.clear()
             thread.nodes.clear()
 
+    def while_compiling(self) -> AbstractContextManager[None]:
+        """Code is compiled: hooks would be compiled into it, and guarded on."""
+        return aside(self._stands)
+
     def flash_ran(self, operator: str, args: tuple[Any, ...]) -> None:
-        """FlashAttention runs on this thread, in a pass of the model or beside one."""
+        """FlashAttention runs on this thread, in a pass of the model or beside one.
+
+        Beside one it may still be the model's: on a thread that it started, or in a compiled
+        function that calls it. It is not where another model alone is running on this thread.
+        """
         one = self._thread.current
         if one is not None:
             one.count_flash(operator, args)
             return
+        running = {id(module) for module in modules_running() if not _is_compiled(module)}
+        if running and not running & self._parts:
+            return
         with self._lock:
-            if self._under_way:  # the model may have started this thread
-                seen = flash_at_operator(operator, args, None)
-                self._ledger.add_outside(seen, intent.of_process())
+            seen = flash_at_operator(operator, args, None)
+            self._ledger.add_outside(seen, intent.of_process())
 
     # Backward -----------------------------------------------------------------------------------
 
@@ -220,6 +238,12 @@ class Watch:
             if found[ran.range_name] > calls[ran.range_name]:
                 calls[ran.range_name] += 1
                 one.calls.append(self._call(site, module, "backward", one.form, ran.dtype))
+
+
+def _is_compiled(module: Any) -> bool:
+    """Whether a module is the graph that somebody's code was compiled to."""
+    fx = sys.modules.get("torch.fx")
+    return fx is not None and isinstance(module, fx.GraphModule)
 
 
 def _believable(seen: list[Seen], counted: Mapping[tuple[str | None, str], int]) -> list[Seen]:
