@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from attnswitch.tracing.catching import Catcher
 from attnswitch.tracing.events import Node, Seen, attention_in
 from attnswitch.tracing.ledger import Call
 from attnswitch.tracing.operators import what_ran
@@ -22,7 +23,8 @@ class Pass:
 
     `calls` are the sites' calls, `ranges` the open ranges in the profile with their names (the
     record is None where nothing is profiled), `flash` the FlashAttention kernels counted at their
-    operators.
+    operators, `unseen` the ranges in which nothing was seen so far: what their operators give back
+    is looked at, by `catcher`.
     """
 
     form: Any
@@ -30,7 +32,14 @@ class Pass:
     calls: list[Call] = field(default_factory=list)
     ranges: list[tuple[str, Any]] = field(default_factory=list)
     flash: list[Seen] = field(default_factory=list)
+    unseen: set[str] = field(default_factory=set)
+    catcher: Catcher | None = None
     _profiler: Any = None
+
+    @property
+    def is_profiled(self) -> bool:
+        """Whether the profiler runs in this pass."""
+        return self._profiler is not None
 
     def start_profiler(self) -> None:
         """Profile this pass from here on, unless somebody profiles already."""
@@ -71,6 +80,13 @@ class Pass:
             _, record = self.ranges.pop()
             if record is not None:
                 record.__exit__(None, None, None)
+
+    def catch_outputs(self, name: str) -> None:
+        """The site of this range begins: look at what unknown operators in it give back, once."""
+        catcher = Catcher()
+        if self.catcher is None and catcher.start():
+            self.unseen.discard(name)
+            self.catcher = catcher
 
     def count_flash(self, operator: str, args: tuple[Any, ...]) -> None:
         """A FlashAttention operator is about to run in this pass."""

@@ -32,6 +32,7 @@ class _Tally:
     declared: str | None = None
     dtype: str | None = None
     by_kernel: bool = False
+    by_fingerprint: bool = False
 
 
 @dataclass
@@ -69,6 +70,7 @@ class Ledger:
         self._tallies: dict[Any, _Tally] = {}
         self._known: dict[tuple[str, str, Any], Counter[_Ran]] = {}
         self._pending: list[Call] = []
+        self._fingerprinted: set[tuple[str, str, Any]] = set()
 
     def add(self, call: Call) -> None:
         """A site computes attention in the pass that is under way."""
@@ -102,12 +104,23 @@ class Ledger:
             for one in found:
                 self._note(self._tally(call, one.backend, one.family), one)
             ran = Counter((one.backend, one.family) for one in found)
+            if not ran and self._form_key(call) in self._fingerprinted:
+                continue  # as little to be seen as before
+            self._fingerprinted.discard(self._form_key(call))
             # What is compiled as one holds many sites; each evaluation in it is a call.
             divide = times[name] if not call.site.path else 10**9
             self._known[self._form_key(call)] = Counter(
                 {key: max(1, count // divide) for key, count in ran.items()}
             )
         return [one for one in seen if one.range_name not in times]
+
+    def fingerprint(self, call: Call, ran: Counter[_Ran]) -> None:
+        """What calls like `call` ran was told by their outputs (nothing: is told no longer)."""
+        key = self._form_key(call)
+        if self._known.get(key) and key not in self._fingerprinted:
+            return  # it was seen meanwhile, on another thread
+        self._known[key] = ran
+        (self._fingerprinted.add if ran else self._fingerprinted.discard)(key)
 
     @staticmethod
     def _form_key(call: Call) -> tuple[str, str, Any]:
@@ -135,8 +148,10 @@ class Ledger:
 
     def _count(self, call: Call) -> None:
         ran = self._known.get(self._form_key(call)) or {(None, None): 1}
+        by_fingerprint = self._form_key(call) in self._fingerprinted
         for (backend, family), evaluations in ran.items():
             tally = self._tally(call, backend, family)
+            tally.by_fingerprint = tally.by_fingerprint or by_fingerprint
             times = call.times * evaluations
             tally.calls += times
             tally.unguarded += times * (not call.guarded)
@@ -173,10 +188,15 @@ class Ledger:
 
 
 def _evidence(tally: _Tally) -> str:
-    """How it is known. Where nothing was seen, only a bar on the whole process proves absence."""
+    """How it is known. Where nothing was seen, only a bar on the whole process proves absence.
+
+    Where calls are known in several ways the weakest is told.
+    """
     barred = tally.unguarded if tally.executed else tally.not_everywhere
     if tally.calls > 0 and barred == 0 and tally.family != "flash":
         return "guarded"
+    if tally.by_fingerprint:
+        return "fingerprint"
     if tally.by_kernel:
         return "kernel"
     return "op" if tally.executed else "unobserved"

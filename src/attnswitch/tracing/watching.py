@@ -16,6 +16,7 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 from attnswitch import guard, intent
+from attnswitch.backends.catalogue import family_of
 from attnswitch.tracing.a_pass import Pass, flash_at_operator
 from attnswitch.tracing.events import Node, Seen, range_name
 from attnswitch.tracing.forms import asked_of, first_tensor, form_of, is_due, phase_of
@@ -66,6 +67,7 @@ class Watch:
         self._flash: dict[Any, Counter[tuple[str | None, str]]] = {}
         self._outside: dict[Any, list[Seen]] = {}
         self._backward_calls: dict[Any, list[Call]] = {}
+        self._unseen: dict[Any, set[str]] = {}  # ranges to look at by their outputs, by form
 
     # Passes -------------------------------------------------------------------------------------
 
@@ -82,6 +84,8 @@ class Watch:
             due = is_due(self._forms[form])
         if due:
             one.start_profiler()
+        if not (one.is_profiled or backward):
+            one.unseen = self._unseen.get(form, one.unseen)
         thread.current = one
 
     def end(self) -> None:
@@ -93,6 +97,8 @@ class Watch:
         if thread.depth > 0 or thread.current is None:
             return
         one, thread.current = thread.current, None
+        if one.catcher is not None:
+            one.catcher.stop()
         while one.ranges:
             one.close_range()
         seen = one.stop_profiler(thread.nodes)
@@ -112,10 +118,13 @@ class Watch:
             seen = _believable(seen, counted)
             self._flash[one.form] = counted
             self._place_backward(one, seen)
+            self._note_unseen(one, seen)
             self._outside[one.form] = [s for s in seen if s.range_name not in self._ranges_of(one)]
             self._backward_calls[one.form] = one.calls
         elif one.backward:
             one.calls = self._backward_calls.get(one.form, one.calls)
+        if seen is None and not one.backward and one.form not in self._unseen:
+            self._note_unseen(one, None)  # somebody else profiles
         if seen is None and counted != self._flash.get(one.form, Counter()):
             seen = one.flash  # not what ran when a pass of this form was last profiled
             for call in one.calls:
@@ -131,6 +140,21 @@ class Watch:
         self._ledger.end_forward(
             seen or [], profiled=seen is not None, default=default, backward=one.backward
         )
+
+    def _note_unseen(self, one: Pass, seen: list[Seen] | None) -> None:
+        """Remember at which sites of a pass nothing was seen, to look at their outputs once."""
+        told = {s.range_name for s in seen or ()}
+        self._unseen[one.form] = {name for name in self._ranges_of(one) if name not in told}
+
+    def _take_fingerprint(self, one: Pass) -> None:
+        """Name what the site that ends now ran, where its outputs tell; all of them, or none."""
+        assert one.catcher is not None
+        caught, one.catcher = one.catcher.stop(), None
+        # PyTorch's own FlashAttention is counted wherever it runs: told twice it would count twice.
+        known = None not in caught and "flash" not in caught
+        ran = Counter((str(b), family_of(b)) for b in caught) if known else Counter()
+        with self._lock:
+            self._ledger.fingerprint(one.calls[-1], ran)
 
     @staticmethod
     def _ranges_of(one: Pass) -> set[str]:
@@ -152,12 +176,19 @@ class Watch:
         phase = "backward" if one.backward else phase_of(site, hidden)
         dtype = str(hidden.dtype).removeprefix("torch.") if hidden is not None else None
         one.calls.append(self._call(site, module, phase, one.form, dtype))
-        one.open_range(range_name(site, phase))
+        name = range_name(site, phase)
+        if name in one.unseen:
+            one.catch_outputs(name)
+        one.open_range(name)
 
     def leave_site(self) -> None:
         """A site's forward ends."""
-        if self._thread.current is not None:
-            self._thread.current.close_range()
+        one = self._thread.current
+        if one is None:
+            return
+        if one.catcher is not None:
+            self._take_fingerprint(one)
+        one.close_range()
 
     # What taps tell -----------------------------------------------------------------------------
 
