@@ -7,10 +7,11 @@ attention that no operator tells of.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from attnswitch import guard
 from attnswitch.tracing.arithmetic import Step, attention_steps, query_shapes
 from attnswitch.tracing.call_forms import dtype_of, mask_of
 from attnswitch.tracing.launched import Launched, is_on_device, kernels_among
@@ -108,6 +109,17 @@ def attention_in(
         ordered = sorted(events, key=lambda e: (e.start, -e.end))
         seen.extend(_Reader(known).read(ordered))
     return [one for _, one in sorted(seen, key=lambda pair: pair[0])]
+
+
+def believable(seen: list[Seen], counted: Container[str]) -> list[Seen]:
+    """Without FlashAttention on stand-ins of tensors, which no kernel was launched for.
+
+    `counted` holds the FlashAttention operators that were counted where their kernels begin.
+    """
+    if not guard.can_pass_through():
+        return seen
+    listed = {f"aten::{name}" for name in guard.ATEN_OPERATORS}
+    return [s for s in seen if s.kernels or s.names[0] not in listed or s.names[0] in counted]
 
 
 def _add_kernels(by_thread: dict[int | None, list[_Event]], kernels: list[Launched]) -> None:

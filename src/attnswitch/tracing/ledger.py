@@ -157,12 +157,14 @@ class Ledger:
             tally.unguarded += times * (not call.guarded)
             tally.not_everywhere += times * (not call.everywhere)
 
-    def add_outside(self, one: Seen, asked: Choice | None, *, backward: bool = False) -> None:
+    def add_outside(
+        self, one: Seen, asked: Choice | None, *, backward: bool = False, guarded: bool = False
+    ) -> None:
         """Attention that was seen where no site is known, its phase read from its form."""
         rows = one.shapes[0][-2:-1] if one.shapes else []
         backward = backward or one.backward
         phase = "backward" if backward else "decode" if rows == [1] else "prefill"
-        self.add_without_site(one, phase, asked)
+        self.add_without_site(one, phase, asked, guarded=guarded)
 
     def add_without_site(
         self, one: Seen, phase: str, asked: Choice | None, *, times: int = 1, guarded: bool = False

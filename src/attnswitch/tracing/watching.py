@@ -18,7 +18,7 @@ from typing import Any
 from attnswitch import guard, intent
 from attnswitch.backends.catalogue import family_of
 from attnswitch.tracing.a_pass import Pass, flash_at_operator
-from attnswitch.tracing.events import Node, Seen, range_name
+from attnswitch.tracing.events import Node, Seen, believable, range_name
 from attnswitch.tracing.forms import asked_of, first_tensor, form_of, is_due, phase_of
 from attnswitch.tracing.ledger import Call, Ledger
 from attnswitch.tracing.regions import Region, regions_phase
@@ -115,7 +115,7 @@ class Watch:
         counted = Counter((ran.range_name, ran.names[0]) for ran in one.flash)
         default = intent.of_process()
         if seen is not None:
-            seen = _believable(seen, counted)
+            seen = believable(seen, {name for _, name in counted})
             self._flash[one.form] = counted
             self._place_backward(one, seen)
             self._note_unseen(one, seen)
@@ -275,12 +275,3 @@ def _is_compiled(module: Any) -> bool:
     """Whether a module is the graph that somebody's code was compiled to."""
     fx = sys.modules.get("torch.fx")
     return fx is not None and isinstance(module, fx.GraphModule)
-
-
-def _believable(seen: list[Seen], counted: Mapping[tuple[str | None, str], int]) -> list[Seen]:
-    """Without FlashAttention on stand-ins of tensors, which no kernel was launched for."""
-    if not guard.can_pass_through():
-        return seen
-    listed = {f"aten::{name}" for name in guard.ATEN_OPERATORS}
-    ran = {name for _, name in counted}
-    return [s for s in seen if s.kernels or s.names[0] not in listed or s.names[0] in ran]
