@@ -8,7 +8,6 @@ operators in inference mode too, where a dispatch mode sees none.
 from __future__ import annotations
 
 import functools
-import os
 from typing import Any
 
 from attnswitch.environment import require_torch
@@ -59,8 +58,6 @@ class trace:
         }
 
     def __enter__(self) -> trace:
-        # The profiler writes a line to standard error at each start and stop otherwise.
-        os.environ.setdefault("KINETO_LOG_LEVEL", "99")
         require_torch()
         root = getattr(self.model, "_orig_mod", self.model)  # under what torch.compile returns
         sites = find_sites(root) if root is not None else {}

@@ -7,6 +7,7 @@ not reach compiled code, and a backward pass is no module's.
 from __future__ import annotations
 
 import functools
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
@@ -33,8 +34,10 @@ class Listener(Protocol):
         """A FlashAttention operator is about to run, on this thread."""
 
 
+# Else the profiler writes a line to standard error at each start and stop.
+_PROFILER_VARIABLE = "KINETO_LOG_LEVEL"
 _listeners: list[Listener] = []
-_undo: list[Run] = []
+_undo: list[Callable[[], object]] = []
 
 
 def listen(listener: Listener) -> None:
@@ -84,6 +87,9 @@ def _around(run: Run, tell: Callable[[Listener, Run], Any]) -> Any:
 def _stand() -> None:
     import torch
 
+    if _PROFILER_VARIABLE not in os.environ:
+        os.environ[_PROFILER_VARIABLE] = "99"
+        _undo.append(lambda: os.environ.pop(_PROFILER_VARIABLE, None))
     _replace(torch.nn.TransformerEncoderLayer, "__call__", _hearing_encoder_layer)
     if hasattr(torch.autograd, "_engine_run_backward"):
         _replace(torch.autograd, "_engine_run_backward", _hearing_backward)
