@@ -94,13 +94,13 @@ class PassWatcher:
         thread.nodes.update({node: one for one in seen for node in one.nodes})
         thread.forward_profiled = True
         with self._lock:
-            self._sites.update({range_name(c.site, c.phase): c.site for c in marks.calls})
+            self._sites.update({call.name: call.site for call in marks.calls})
             self._learn(form, marks.calls, seen)
         return output
 
     def _learn(self, form: Any, calls: list[Call], seen: list[Seen]) -> None:
         """Account for a profiled pass, and keep what it ran for others of its form."""
-        inside = {range_name(call.site, call.phase) for call in calls}
+        inside = {call.name for call in calls}
         self._calls[form], self._flash[form] = calls, self._thread.flash.copy()
         self._outside[form] = [one for one in seen if one.range_name not in inside]
         for call in calls:

@@ -13,6 +13,7 @@ import threading
 from collections import Counter, deque
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from typing import Any
 
 from attnswitch import guard, intent
@@ -63,7 +64,9 @@ class Watch:
         self._sites = list(sites.values())
         self._lock = threading.RLock()
         self._thread = _PerThread()
-        self._forms: Counter[Any] = Counter()
+        self._numbers: dict[Any, int] = {}
+        self._calls: dict[Any, Call] = {}
+        self._forms: Counter[int] = Counter()
         self._flash: dict[Any, Counter[tuple[str | None, str]]] = {}
         self._outside: dict[Any, list[Seen]] = {}
         self._backward_calls: dict[Any, list[Call]] = {}
@@ -77,9 +80,10 @@ class Watch:
         thread.depth += 1
         if thread.depth > 1:
             return
-        form = (form, self._settings.now())
-        one = Pass(form, backward)
         with self._lock:
+            # A form is long, and hashed for each call: its number stands for it from here on.
+            form = self._numbers.setdefault((form, self._settings.now()), len(self._numbers))
+            one = Pass(form, backward)
             self._forms[form] += 1
             due = is_due(self._forms[form])
         if due:
@@ -127,8 +131,7 @@ class Watch:
             self._note_unseen(one, None)  # somebody else profiles
         if seen is None and counted != self._flash.get(one.form, Counter()):
             seen = one.flash  # not what ran when a pass of this form was last profiled
-            for call in one.calls:
-                call.form = (call.form, "counted")
+            one.calls = [replace(call, form=(call.form, "counted")) for call in one.calls]
             self._forms[one.form] = 0
         elif seen is None:
             for again in self._outside.get(one.form, ()):
@@ -158,7 +161,7 @@ class Watch:
 
     @staticmethod
     def _ranges_of(one: Pass) -> set[str]:
-        return {range_name(call.site, call.phase) for call in one.calls}
+        return {call.name for call in one.calls}
 
     def _call(self, site: Site, module: Any, phase: str, form: Any, dtype: str | None) -> Call:
         declared = declared_by(module) if module is not None else None
@@ -174,12 +177,16 @@ class Watch:
             return
         hidden = first_tensor(args, kwargs)
         phase = "backward" if one.backward else phase_of(site, hidden)
-        dtype = str(hidden.dtype).removeprefix("torch.") if hidden is not None else None
-        one.calls.append(self._call(site, module, phase, one.form, dtype))
-        name = range_name(site, phase)
-        if name in one.unseen:
-            one.catch_outputs(name)
-        one.open_range(name)
+        dtype = hidden.dtype if hidden is not None else None
+        key = (one.form, site.path, phase, dtype)
+        call = self._calls.get(key)
+        if call is None:
+            told = str(dtype).removeprefix("torch.") if dtype is not None else None
+            call = self._calls[key] = self._call(site, module, phase, one.form, told)
+        one.calls.append(call)
+        if call.name in one.unseen:
+            one.catch_outputs(call.name)
+        one.open_range(call.name)
 
     def leave_site(self) -> None:
         """A site's forward ends."""
@@ -258,7 +265,7 @@ class Watch:
 
     def _place_backward(self, one: Pass, seen: list[Seen]) -> None:
         """Give each backward operator the range of its site, and the site a call for it."""
-        calls = Counter(range_name(call.site, call.phase) for call in one.calls)
+        calls = Counter(call.name for call in one.calls)
         found: Counter[str] = Counter()
         for ran in seen:
             site, module = self._by_range.get(ran.range_name or "", (None, None))
