@@ -145,12 +145,16 @@ def test_a_trace_tells_who_asked_and_what_was_refused():
     for one in listed:
         one |= {"source": "--attn (policy.yaml:2)", "dtype": "bfloat16", "mask": "causal",
                 "shapes": [[[1, 14, 9, 64], [1, 2, 9, 64], [1, 2, 9, 64]]],
-                "refused": [{"backend": "flash", "reasons": ["'standard' was asked for"]}]}  # fmt: skip
+                "refused": [{"backend": "flash", "reasons": ["'standard' was asked for"]}],
+        }  # fmt: skip
     lines = trace_text(trace(listed)).splitlines()
     assert lines[0].startswith("FlashAttention is off:")
     assert lines[1] == "standard was asked for by --attn (policy.yaml:2)"
     assert "    bfloat16, query 1×14×9×64, key 1×2×9×64, mask causal" in lines
-    assert lines[-2:] == ["faster backends, and why they were refused", "  flash: 'standard' was asked for"]
+    assert lines[-2:] == [
+        "faster backends, and why they were refused",
+        "  flash: 'standard' was asked for",
+    ]
 
 
 def test_a_trace_tells_two_settings_apart():

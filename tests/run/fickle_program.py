@@ -1,4 +1,4 @@
-"""A tiny LLaVA whose language model takes another kernel in its third pass; nothing here is ours."""
+"""A tiny language model that takes another kernel in its third pass; nothing here is ours."""
 
 from __future__ import annotations
 

@@ -11,6 +11,7 @@ from attnswitch.tracing.events import RANGE_PREFIX, attention_in
 from tests.tracing.made_up import Device, Raw, kernel
 from tests.tracing.small_models import FLASH, SdpaAttention, Stack, hidden_states
 
+NODE = "autograd::engine::evaluate_function: FlashAttnFuncBackward"
 SITE = f"{RANGE_PREFIX}prefill:layers.0"
 OTHER = f"{RANGE_PREFIX}prefill:layers.1"
 FLASH_2 = "void pytorch_flash::flash_fwd_splitkv_kernel<T>(pytorch_flash::Flash_fwd_params)"
@@ -69,13 +70,13 @@ def test_the_kernel_overrules_the_operators_name():
 
 
 def test_each_backward_counts_once_beside_its_helpers():
-    nodes = [Raw("autograd::engine::evaluate_function: FlashAttnFuncBackward", 100 * i, 100 * i + 90,
-                 sequence=7 + i, forward_thread=1) for i in (1, 2)]  # fmt: skip
+    nodes = [Raw(NODE, 100 * i, 100 * i + 90, sequence=7 + i, forward_thread=1) for i in (1, 2)]
     forward = attention_in([
         event
         for i, site in ((1, SITE), (2, OTHER))
         for operator in [Raw("FlashAttnFunc", 10 * i + 1, 10 * i + 5, sequence=7 + i)]
-        for event in (Raw(site, 10 * i, 10 * i + 9), operator, *kernel(FLASH_4, 10 * i + 2, operator))
+        for event in (Raw(site, 10 * i, 10 * i + 9), operator,
+                      *kernel(FLASH_4, 10 * i + 2, operator))
     ])  # fmt: skip
     known = {node: seen for seen in forward for node in seen.nodes}
     launches = [
@@ -93,7 +94,10 @@ def test_each_backward_counts_once_beside_its_helpers():
 def test_copies_and_products_are_no_attention():
     operator = Raw("aten::bmm", 10, 40, shapes=HEADS)
     names = ["Memcpy DtoD (Device -> Device)", "ampere_bf16_s16816gemm_bf16_128x128_ldg8_f2f"]
-    assert told([Raw(SITE, 0, 50), operator, *(e for n in names for e in kernel(n, 20, operator))]) == []
+    assert (
+        told([Raw(SITE, 0, 50), operator, *(e for n in names for e in kernel(n, 20, operator))])
+        == []
+    )
 
 
 def test_they_reach_the_receipt(monkeypatch):

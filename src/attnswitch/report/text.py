@@ -76,7 +76,11 @@ def trace_text(record: Record) -> str:
         lines += [f"  {line}" for line in _trace_lines(group)]
     refused = refusal_lines(receipts)
     if refused:
-        lines += ["", "faster backends, and why they were refused", *(f"  {line}" for line in refused)]
+        lines += [
+            "",
+            "faster backends, and why they were refused",
+            *(f"  {line}" for line in refused),
+        ]
     return "\n".join(lines) + "\n"
 
 

@@ -46,8 +46,9 @@ class Seen:
     """One attention computation that the profiler saw.
 
     `range_name` is the site's range (None outside every site), `names` the operators that prove
-    it, `kernels` the GPU's kernels that do, `shapes` those of query, key, value where the profiler recorded them, `mask` the form of
-    the mask in words, `nodes` by which its backward pass is recognised.
+    it, `kernels` the GPU's kernels that do, `shapes` those of query, key, value where the profiler
+    recorded them, `mask` the form of the mask in words, `nodes` by which its backward pass is
+    recognised.
     """
 
     range_name: str | None

@@ -69,9 +69,9 @@ def _candidates(query: Any) -> Iterator[tuple[str, Callable[..., Any]]]:
     yield "eager", _by_hand
     for name, spec in CATALOGUE.items():
         barred = spec.family == "flash" and guard.is_up()
-        if spec.requestable and name not in ("eager", "reference") and not barred:
-            if spec.devices is None or query.device.type in spec.devices:
-                yield name, attend_with(name)
+        here = spec.devices is None or query.device.type in spec.devices
+        if spec.requestable and name not in ("eager", "reference") and here and not barred:
+            yield name, attend_with(name)
 
 
 def _attempt(

@@ -42,7 +42,8 @@ def kernels_among(raw: Iterable[Any]) -> list[Launched]:
     kernels = [(e, ran) for e in events if is_on_device(e) and (ran := what_kernel(e.name()))]
     if not kernels:
         return []
-    operators, launches = {}, {}
+    operators: dict[int, Any] = {}
+    launches: dict[int, Any] = {}
     for event in events:
         if not is_on_device(event):
             linked = event.linked_correlation_id() > 0

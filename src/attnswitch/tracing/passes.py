@@ -26,7 +26,6 @@ from attnswitch.tracing.profiling import profiler, profiler_is_taken, raw_events
 from attnswitch.types import Site
 from attnswitch.whereabouts import root_of
 
-
 _BACKWARD = "backward"
 
 

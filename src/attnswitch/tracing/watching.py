@@ -155,7 +155,9 @@ class Watch:
         caught, one.catcher = one.catcher.stop(), None
         # PyTorch's own FlashAttention is counted wherever it runs: told twice it would count twice.
         known = None not in caught and "flash" not in caught
-        ran = Counter((str(b), family_of(b)) for b in caught) if known else Counter()
+        ran: Counter[tuple[str | None, str | None]] = Counter()
+        if known:
+            ran.update((backend, family_of(backend)) for backend in caught)
         with self._lock:
             self._ledger.fingerprint(one.calls[-1], ran)
 
