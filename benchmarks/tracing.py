@@ -5,10 +5,10 @@
 
 The model is that of `onevision.py`: SigLIP-so400m as LLaVA cuts it (26 of its 27 layers, width
 1152, 16 heads, 729 patches a view, five views) before Qwen2-0.5B over 2,980 tokens, random weights.
-The two are run in turn (A B A B ...) in one process, in alternating order, and the ratio is the median
-over pairs with a bootstrap interval. The first pass of each form, which is profiled, is measured on
-its own: `first` is one prefill, tower included, in a new trace; `prefill` and `decode` are what
-follows. Targets: each at most 1.05. Exit status 1 where an interval lies above its target.
+The two are run in turn (A B A B ...) in one process, in alternating order, and the ratio is the
+median over pairs with a bootstrap interval. The first pass of each form, which is profiled, is
+measured on its own: `first` is one prefill, tower included, in a new trace; `prefill` and `decode`
+are what follows. Targets: each at most 1.05. Exit status 1 where an interval lies above its target.
 """
 
 from __future__ import annotations
