@@ -70,10 +70,11 @@ on_pass: list[Callable[[str, tuple[Any, ...]], None]] = []
 
 
 class _PerThread(threading.local):
-    """Who bars FlashAttention on this thread only."""
+    """Who bars FlashAttention on this thread only, and whether its calls are left uncounted."""
 
     def __init__(self) -> None:
         self.holders: list[str] = []
+        self.uncounted = 0
 
 
 _lock = threading.RLock()
@@ -123,6 +124,16 @@ def unbar_thread() -> None:
     holder = _thread.holders.pop()
     if not can_pass_through():
         let_down(holder)
+
+
+@contextmanager
+def uncounted() -> Iterator[None]:
+    """Kernels that this thread runs inside the block are nobody's attention: a comparison's."""
+    _thread.uncounted += 1
+    try:
+        yield
+    finally:
+        _thread.uncounted -= 1
 
 
 @contextmanager
@@ -213,9 +224,10 @@ def _stopper(operator: str, kernel: Any) -> Callable[..., Any]:
     def stop(keyset: Any, *args: Any, **kwargs: Any) -> Any:
         holders = _thread.holders or _process
         if not holders and kernel is not None:
-            passed[operator] += 1
-            for listener in on_pass:
-                listener(operator, args)
+            if not _thread.uncounted:
+                passed[operator] += 1
+                for listener in on_pass:
+                    listener(operator, args)
             return kernel.call_boxed(keyset, *args, **kwargs)
         raise trip(operator, holders[-1] if holders else "a guard that just ended")
 

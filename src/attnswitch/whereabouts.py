@@ -29,7 +29,7 @@ def current_site() -> Site | None:
 
     Its path is relative to the outermost module that is running.
     """
-    running = _modules_on_stack()
+    running = modules_running()
     inner = next((module for module in running if is_attention(module)), None)
     if inner is None:
         return None
@@ -48,7 +48,7 @@ def current_path() -> str | None:
 
 def root_of(model: Any) -> Any:
     """The outermost module that is running on this thread and holds `model`; else `model`."""
-    for root in reversed(list(_modules_on_stack())):
+    for root in reversed(list(modules_running())):
         if any(module is model for module in root.modules()):
             return root
     return model
@@ -72,7 +72,7 @@ def user_line() -> str:
     return "library code"
 
 
-def _modules_on_stack() -> Iterator[Any]:
+def modules_running() -> Iterator[Any]:
     """The torch modules whose methods are running, innermost first."""
     torch = sys.modules.get("torch")
     module_class = getattr(getattr(torch, "nn", None), "Module", None)
@@ -100,4 +100,4 @@ def _path_of(inner: Any, modules: list[Any]) -> str:
     return ""
 
 
-__all__ = ["current_path", "current_site", "root_of", "user_line"]
+__all__ = ["current_path", "current_site", "modules_running", "root_of", "user_line"]

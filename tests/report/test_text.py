@@ -138,3 +138,30 @@ def test_a_trace_with_a_mixed_policy_names_the_layers_of_each():
     assert "language_model.layers.2–4,7: flash ×4" in text
     assert "language_model.layers.0–1,5–6: blockwise ×4" in text
     assert text.startswith("FlashAttention is partly on: at 4 of 8 sites.")
+
+
+def test_a_trace_tells_who_asked_and_what_was_refused():
+    listed = receipts("standard", "blockwise", BLOCKWISE_OP, "guarded", 1, 2)
+    for one in listed:
+        one |= {"source": "--attn (policy.yaml:2)", "dtype": "bfloat16", "mask": "causal",
+                "shapes": [[[1, 14, 9, 64], [1, 2, 9, 64], [1, 2, 9, 64]]],
+                "refused": [{"backend": "flash", "reasons": ["'standard' was asked for"]}],
+        }  # fmt: skip
+    lines = trace_text(trace(listed)).splitlines()
+    assert lines[0].startswith("FlashAttention is off:")
+    assert lines[1] == "standard was asked for by --attn (policy.yaml:2)"
+    assert "    bfloat16, query 1×14×9×64, key 1×2×9×64, mask causal" in lines
+    assert lines[-2:] == [
+        "faster backends, and why they were refused",
+        "  flash: 'standard' was asked for",
+    ]
+
+
+def test_a_trace_tells_two_settings_apart():
+    listed = receipts("flash", "flash", FLASH_OP, "op", 1, 1)
+    for one in listed:
+        tower = one["role"] == "vision_tower"
+        one |= {"requested": "flash" if tower else None, "source": "apply()" if tower else "config"}
+    lines = trace_text(trace(listed)).splitlines()
+    assert lines[1] == "flash was asked for by apply()  (vision_tower)"
+    assert lines[2] == "nothing was asked for; config  (language_model)"

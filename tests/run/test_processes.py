@@ -80,10 +80,11 @@ if __name__ == "__main__":
 LAUNCHED = (
     SDPA
     + """
-import os
+import os, sys
 F.scaled_dot_product_attention(q, q, q)
 from attnswitch import intent
-print("rank", os.environ.get("RANK", "0"), intent.of_process().backend, flush=True)
+# In one piece: two processes write here, where PYTHONUNBUFFERED is set at once.
+sys.stdout.write(f"rank {os.environ.get('RANK', '0')} {intent.of_process().backend}\\n")
 """
 )
 

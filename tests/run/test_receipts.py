@@ -34,7 +34,25 @@ def test_training_unswitched_forward_and_backward(tmp_path):
     found = lines(tmp_path, PROGRAM, "train")
     assert {line[2] for line in found} == {"vision", "prefill", "backward"}
     assert {line[3:5] for line in found} == {("flash", "op")}
-    assert [line[5] for line in found if line[0]] == [3, 3, 3, 3]
-    (backward,) = (one for one in receipts(tmp_path / "r.json") if one["phase"] == "backward")
-    assert backward["executed"] == [f"{FLASH}_backward"]
-    assert backward["site"] is None
+    assert {line[5] for line in found} == {3}
+    backward = [one for one in receipts(tmp_path / "r.json") if one["phase"] == "backward"]
+    assert {tuple(one["executed"]) for one in backward} == {(f"{FLASH}_backward",)}
+    # The picture's features are those of the layer before the last.
+    assert {one["site"] for one in backward} == {
+        "model.vision_tower.encoder.layers.0.self_attn",
+        "model.language_model.layers.0.self_attn",
+        "model.language_model.layers.1.self_attn",
+    }
+
+
+def test_a_kernel_that_changes_between_looks_is_noticed(tmp_path):
+    """Pass 3 is not profiled and runs no FlashAttention: nothing may be said to have run there."""
+    found = lines(tmp_path, str(Path(__file__).with_name("fickle_program.py")))
+    calls = {}
+    for site, _, _, backend, evidence, times in found:
+        calls[site.rpartition(".layers.")[2], backend, evidence] = times
+    assert calls == {
+        (f"{layer}.self_attn", *told): times
+        for layer in (0, 1)
+        for told, times in ((("flash", "op"), 6), ((None, "unobserved"), 1))
+    }

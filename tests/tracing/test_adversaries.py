@@ -99,6 +99,18 @@ class GatedAttention(ThreadedAttention):
         return self.out(torch.softmax(self.gate(super().forward(hidden)), dim=-1))
 
 
+class WeightedGateAttention(ThreadedAttention):
+    """The same decoy without projection modules: products with weights, by hand."""
+
+    def __init__(self):
+        super().__init__()
+        self.gate = nn.Parameter(torch.randn(WIDTH, WIDTH))
+        self.out = nn.Parameter(torch.randn(WIDTH, WIDTH))
+
+    def forward(self, hidden):
+        return torch.softmax(super().forward(hidden) @ self.gate, dim=-1) @ self.out
+
+
 def watch(model, times=3):
     with torch.no_grad(), attnswitch.trace(model) as trace:
         for _ in range(times):
@@ -106,7 +118,7 @@ def watch(model, times=3):
     return trace
 
 
-@pytest.mark.parametrize("layer", [ThreadedAttention, GatedAttention])
+@pytest.mark.parametrize("layer", [ThreadedAttention, GatedAttention, WeightedGateAttention])
 def test_on_a_thread(layer):
     trace = watch(Stack(layer()))
     assert found(trace) == [
@@ -161,6 +173,48 @@ def test_a_kernel_that_changes_between_looks_is_noticed():
     calls = {r.backend: r.calls for r in trace.receipts}
     assert calls["flash"] == 7
     assert calls.get(None, 0) + calls.get("eager", 0) == 2
+
+
+def test_sites_that_swap_their_kernels_are_not_taken_for_each_other():
+    """Pass 3 is not profiled, and holds as many flash kernels as ever: at the other site."""
+
+    class SwappingAttention(SdpaAttention):
+        calls = 0
+
+        def __init__(self, *flash_in):
+            super().__init__()
+            self.flash_in = flash_in
+
+        def attend(self, q, k, v):
+            self.calls += 1
+            kind = SdpaAttention if self.calls in self.flash_in else EagerAttention
+            return kind.attend(self, q, k, v)
+
+    trace = watch(Stack(SwappingAttention(1, 2), SwappingAttention(3)))
+    assert sorted(found(trace), key=str) == [
+        ("layers.0", "prefill", "flash", "op", 2),
+        ("layers.0", "prefill", None, "unobserved", 1),
+        ("layers.1", "prefill", "eager", "op", 2),
+        ("layers.1", "prefill", "flash", "op", 1),
+    ]
+
+
+def test_another_model_beside_it_is_not_ours():
+    """On its own thread, while the watched one runs standard attention."""
+    watched, other = Stack(EagerAttention()), Stack(SdpaAttention())
+
+    def work():
+        with torch.no_grad():
+            other(hidden_states())
+
+    def beside(*_):
+        thread = threading.Thread(target=work)
+        thread.start()
+        thread.join()
+
+    watched.layers[0].q.register_forward_hook(beside)
+    trace = watch(watched)
+    assert found(trace) == [("layers.0", "prefill", "eager", "op", 3)]
 
 
 def test_requests_and_settings_that_change_inside_the_block():

@@ -114,3 +114,49 @@ def test_backward_of_compiled_code_has_no_site():
         (None, "prefill", "flash", 2),
         (None, "backward", "flash", 2),
     ]
+
+
+@pytest.mark.parametrize("compiled_before", [False, True])
+def test_a_compiled_function_that_calls_the_model(compiled_before):
+    """Its frames are no module's: FlashAttention is noticed, and nothing is compiled anew."""
+    model = Stack(EagerAttention(), SdpaAttention()).eval()
+    answer = torch.compile(lambda hidden: model(hidden))
+    with torch.inference_mode():
+        if compiled_before:
+            answer(hidden_states())
+        with attnswitch.trace(model) as trace:
+            answer(hidden_states())
+            answer(hidden_states())
+        answer(hidden_states())
+    assert found(trace) == [(None, "prefill", "flash", "op", 4)]
+    assert compiled_graphs() == 1
+
+
+def test_attention_compiled_inside_a_site_is_the_sites():
+    """Arithmetic on stand-ins, while it is compiled in the profiled pass, is no attention."""
+
+    class CompiledAttention(EagerAttention):
+        def __init__(self, fused):
+            super().__init__()
+            function = EagerAttention.attend if fused else _odd
+            self.attend = torch.compile(lambda *qkv: function(None, *qkv))
+
+    for fused, told in ((True, ("flash", "op")), (False, (None, "unobserved"))):
+        with torch.inference_mode(), attnswitch.trace(Stack(CompiledAttention(fused))) as trace:
+            for _ in range(3):
+                trace.model(hidden_states())
+        assert found(trace) == [("layers.0", "prefill", *told, 3)]
+
+
+def _odd(_, q, k, v):
+    return torch.softmax(torch.tanh(q @ k.transpose(-1, -2)), dim=-1) @ v
+
+
+def test_the_compiler_is_left_as_it_was():
+    handler = torch._dynamo.callback_handler
+    before = dict(vars(handler))
+    with attnswitch.trace(Stack(SdpaAttention())):
+        assert vars(handler) != before
+        with attnswitch.use("standard"):  # forgets compiled code, and the compiler's callbacks
+            pass
+    assert vars(handler) == before

@@ -97,3 +97,45 @@ def test_generate_with_either_cache(model, word, cache):
         ("language_model", "prefill", backend): 2,
         ("language_model", "decode", backend): 6,
     }
+
+
+@pytest.mark.parametrize(
+    ("variables", "source"),
+    [({"ATTNSWITCH": "math"}, "ATTNSWITCH"), ({}, "default: the module has no setting")],
+)
+def test_the_environment_or_nothing_set_it(variables, source):
+    """In a process of its own, as it is armed there."""
+    import os
+    import subprocess
+    import sys
+    from pathlib import Path
+
+    root = Path(__file__).parents[2]
+    script = (
+        "from attnswitch import arming\n"
+        "import torch\n"
+        "arming.arm()\n"
+        "import attnswitch\n"
+        "from tests.tracing.small_models import SdpaAttention, Stack, hidden_states\n"
+        "with torch.no_grad(), attnswitch.trace(Stack(SdpaAttention())) as trace:\n"
+        "    trace.model(hidden_states())\n"
+        "print({r.source for r in trace.receipts})\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], env={**os.environ, **variables}, cwd=root,
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.stdout.strip() == str({source}), done.stderr
+
+
+def test_a_keyword_and_a_config_are_told():
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    config = LlamaConfig(hidden_size=32, intermediate_size=64, num_hidden_layers=1, vocab_size=32,
+                         num_attention_heads=4, attn_implementation="eager")  # fmt: skip
+    model = LlamaForCausalLM(config).eval()
+    with torch.inference_mode(), attnswitch.trace(model) as trace:
+        model(torch.tensor([[1, 2, 3]]))
+    (receipt,) = trace.receipts
+    assert receipt.source == "the model's config: attn_implementation='eager'"
+    assert (receipt.requested, receipt.backend) == (None, "eager")

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import gc
+import os
 import resource
+import sys
 import threading
+import weakref
 from pathlib import Path
 
 import pytest
@@ -14,29 +17,46 @@ import attnswitch
 from attnswitch import guard
 from attnswitch.tracing import a_pass, taps
 from tests.core import tiny_llava
-from tests.tracing.small_models import SdpaAttention, Stack, hidden_states
+from tests.tracing.small_models import FLASH, SdpaAttention, Stack, hidden_states
+
+
+def own_hooks(module) -> dict:
+    """Every table of hooks that a module has, by its own names for them."""
+    return {name: list(value.items()) for name, value in vars(module).items()
+            if name.endswith(("_hooks", "_with_kwargs", "_always_called"))}  # fmt: skip
 
 
 def state_of(model) -> dict:
-    """Everything that a trace touches."""
+    """Everything that a trace touches, and what it has no business touching."""
     import torch._dynamo.eval_frame as eval_frame
     from transformers import PreTrainedModel
 
+    everywhere = torch.nn.modules.module
     return {
-        "hooks": [
-            (len(m._forward_hooks), len(m._forward_pre_hooks), len(m._forward_hooks_always_called),
-             len(m._forward_hooks_with_kwargs), len(m._forward_pre_hooks_with_kwargs))
-            for m in model.modules()
-        ],
+        "hooks": [own_hooks(m) for m in model.modules()],
+        "hooks on all modules": {name: list(value.items()) for name, value in
+                                 vars(everywhere).items() if name.startswith("_global_")
+                                 and hasattr(value, "items")},
         "attributes": [sorted(vars(m)) for m in model.modules()],
+        "calls": [(type(m).__call__, m.forward) for m in model.modules()],
+        "functions": [vars(torch.nn.functional)["scaled_dot_product_attention"],
+                      torch._C._nn.scaled_dot_product_attention,
+                      torch._ops.OpOverload.__call__, torch._ops.OpOverloadPacket.__call__],
         "engine": torch.autograd._engine_run_backward,
         "compile": torch.compile,
+        "compiler": dict(vars(torch._dynamo.callback_handler)),
         "compiled modules": eval_frame.OptimizedModule.__call__,
         "encoder layers": "__call__" in vars(torch.nn.TransformerEncoderLayer),
         "compiled generation": PreTrainedModel.get_compiled_call,
         "listeners": (list(taps._listeners), list(taps._undo), list(guard.on_pass)),
         "guard": (guard._users, list(guard._libraries), guard.describe_site),
+        "kernels": [torch._C._dispatch_dump(name) for name in
+                    ("aten::scaled_dot_product_attention", FLASH)],
+        "modes": (torch._C._len_torch_dispatch_stack(), torch._C._len_torch_function_stack(),
+                  torch.is_grad_enabled(), torch.is_inference_mode_enabled()),
         "profiler": (torch.autograd._profiler_enabled(), a_pass._profiling.locked()),
+        "python's own": (sys.gettrace(), sys.getprofile(), list(sys.meta_path)),
+        "variables": dict(os.environ),
         "threads": threading.active_count(),
     }  # fmt: skip
 
@@ -64,6 +84,48 @@ def test_nothing_remains(how):
         pass
     vars(model.model.language_model.layers[0].self_attn.q_proj).pop("forward", None)
     assert state_of(model) == before
+
+
+def test_the_model_is_free_to_go():
+    model = Stack(SdpaAttention())
+    gone = weakref.ref(model.layers[0])
+    with attnswitch.trace(model) as trace:
+        model(hidden_states()).sum().backward()
+    receipts = trace.receipts
+    del model, trace
+    gc.collect()
+    assert gone() is None
+    assert receipts
+
+
+def test_it_leaves_no_variable_behind(monkeypatch):
+    monkeypatch.delenv("KINETO_LOG_LEVEL", raising=False)
+    before = dict(os.environ)
+    with attnswitch.trace(Stack(SdpaAttention())) as trace:
+        trace.model(hidden_states())
+    assert dict(os.environ) == before
+
+
+@pytest.mark.parametrize("what", ["a hook", "a variable", "a wrapped engine", "a kernel"])
+def test_what_stays_would_be_found(what, monkeypatch):
+    model = Stack(SdpaAttention())
+    before = state_of(model)
+    library = None
+    if what == "a hook":
+        model.layers[0].register_full_backward_hook(lambda *_: None)
+    elif what == "a variable":
+        monkeypatch.setenv("ATTNSWITCH_LEFT_BEHIND", "1")
+    elif what == "a wrapped engine":
+        engine = torch.autograd._engine_run_backward
+        monkeypatch.setattr(torch.autograd, "_engine_run_backward", lambda *a, **k: engine(*a, **k))
+    else:
+        library = torch.library.Library("aten", "IMPL")
+        library.impl("_scaled_dot_product_flash_attention_for_cpu", lambda *_: None, "CPU",
+                     allow_override=True)  # fmt: skip
+    found = state_of(model) != before
+    if library is not None:
+        library._destroy()
+    assert found
 
 
 def test_traces_may_overlap_in_any_order():
@@ -105,17 +167,57 @@ def resident_bytes() -> int:
     return pages * resource.getpagesize()
 
 
+def growth(decode, first, more) -> tuple[int, int]:
+    """Objects and resident bytes that are held more after `more` tokens than after `first`."""
+    for _ in range(first):
+        decode()
+    gc.collect()
+    objects, resident = sys.getallocatedblocks(), resident_bytes()
+    for _ in range(more):
+        decode()
+    gc.collect()
+    return sys.getallocatedblocks() - objects, resident_bytes() - resident
+
+
+def test_twelve_thousand_tokens_leave_memory_flat():
+    """Not one object in ten tokens; the bound on the process leaves room for its allocator."""
+    model, token = Stack(SdpaAttention()).eval(), hidden_states(1)
+    with torch.inference_mode(), attnswitch.trace(model) as trace:
+        objects, resident = growth(lambda: model(token), 2_000, 10_000)
+    assert objects < 1_000
+    assert resident < 16 * 2**20
+    assert [(r.phase, r.calls) for r in trace.receipts] == [("decode", 12_000)]
+
+
+def test_a_leak_would_be_found(monkeypatch):
+    """A single number kept for each token."""
+    from attnswitch.tracing.ledger import Ledger
+
+    kept, add = [], Ledger.add
+    leak = lambda ledger, call: (kept.append(float(len(kept))), add(ledger, call))  # noqa: E731
+    monkeypatch.setattr(Ledger, "add", leak)
+    model, token = Stack(SdpaAttention()).eval(), hidden_states(1)
+    with torch.inference_mode(), attnswitch.trace(model):
+        objects, _ = growth(lambda: model(token), 200, 2_000)
+    assert objects > 1_000
+
+
 @pytest.mark.slow
-def test_ten_thousand_decoded_tokens_leave_memory_flat():
-    model, sizes = tiny_llava.build(), []
-    with torch.inference_mode(), attnswitch.trace(model.model.language_model) as trace:
-        for tokens in (2_000, 10_000):
-            for _ in range(tokens):
-                model.model.language_model(input_ids=torch.tensor([[1]]), use_cache=False)
-            gc.collect()
-            sizes.append(resident_bytes())
-    assert sizes[1] - sizes[0] < 8 * 2**20
-    assert {r.calls for r in trace.receipts} == {12_000}
+def test_twelve_thousand_tokens_of_a_llava_leave_memory_flat():
+    """Each decoded over the same cache, as `generate` decodes, by the model's own code."""
+    model = tiny_llava.build().model.language_model
+    prompt = torch.arange(1, 9)[None]
+    with torch.inference_mode(), attnswitch.trace(model) as trace:
+        cache = model(input_ids=prompt, use_cache=True).past_key_values
+
+        def decode() -> None:
+            model(input_ids=prompt[:, :1], past_key_values=cache, use_cache=True)
+            cache.crop(-1)
+
+        objects, resident = growth(decode, 2_000, 10_000)
+    assert objects < 1_000
+    assert resident < 16 * 2**20
+    assert {r.calls for r in trace.receipts if r.phase == "decode"} == {12_000}
 
 
 def test_a_trace_may_be_entered_again():

@@ -16,6 +16,7 @@ class KernelGroup:
     """What ran in one role and phase, the same way and known in the same manner.
 
     `calls` counts attention calls over all sites; `executed` is empty where nothing was seen.
+    `shapes` are those of query, key and value, as far as they were recorded.
     """
 
     role: str
@@ -27,6 +28,9 @@ class KernelGroup:
     planned: str | None
     calls: int = 0
     sites: list[str] = field(default_factory=list)
+    dtypes: list[str] = field(default_factory=list)
+    shapes: list[list[list[int]]] = field(default_factory=list)
+    masks: list[str] = field(default_factory=list)
 
     @property
     def off_plan(self) -> bool:
@@ -43,7 +47,14 @@ def kernel_groups(receipts: Iterable[Receipt]) -> list[KernelGroup]:
         site = receipt.get("site") or ""
         if site not in group.sites:
             group.sites.append(site)
+        _add_new(group.dtypes, [receipt.get("dtype")])
+        _add_new(group.shapes, receipt.get("shapes") or [])
+        _add_new(group.masks, [receipt.get("mask")])
     return sorted(groups.values(), key=lambda group: listing_order(group.role, group.phase))
+
+
+def _add_new(known: list[Any], told: Iterable[Any]) -> None:
+    known += [one for one in told if one is not None and one not in known]
 
 
 def _empty_group(receipt: Receipt) -> KernelGroup:

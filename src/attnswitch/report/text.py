@@ -28,6 +28,7 @@ from attnswitch.report.sentences import (
     tokens_sentence,
 )
 from attnswitch.report.site_ranges import site_ranges
+from attnswitch.report.trace_details import form_of, refusal_lines, request_lines
 from attnswitch.report.vocabulary import evidence_text
 
 Record = dict[str, Any]
@@ -57,19 +58,29 @@ def comparison_text(record: Record, console: Console) -> None:
 def trace_text(record: Record) -> str:
     """A trace record (`attnswitch.trace/1`) as plain lines, layers gathered into ranges.
 
+    First whether FlashAttention is off, then who asked for what, what ran by phase, and why faster
+    backends were refused.
+
     Raises:
         InputError: `record` is no trace record.
     """
     require_schema(record, TRACE)
     receipts = record.get("receipts") or []
     status = flash_status(receipts)
-    lines = [f"FlashAttention is {status.state}: {status.reason}."]
+    lines = [f"FlashAttention is {status.state}: {status.reason}.", *request_lines(receipts)]
     phase = None
     for group in kernel_groups(receipts):
         if group.phase != phase:
             phase = group.phase
             lines += ["", visible(phase)]
         lines += [f"  {line}" for line in _trace_lines(group)]
+    refused = refusal_lines(receipts)
+    if refused:
+        lines += [
+            "",
+            "faster backends, and why they were refused",
+            *(f"  {line}" for line in refused),
+        ]
     return "\n".join(lines) + "\n"
 
 
@@ -79,6 +90,9 @@ def _trace_lines(group: KernelGroup) -> Iterable[str]:
     yield f"{ran}  {_kernels(group)}  ({visible(evidence_text(group.evidence))})"
     if group.off_plan:
         yield f"  planned was {visible(group.planned)}"
+    form = form_of(group)
+    if form:
+        yield f"  {form}"
 
 
 def _kernels(group: KernelGroup) -> str:

@@ -7,9 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from attnswitch.tracing.catching import Catcher
 from attnswitch.tracing.events import Node, Seen, attention_in
 from attnswitch.tracing.ledger import Call
 from attnswitch.tracing.operators import what_ran
+from attnswitch.tracing.profiling import profiler, profiler_is_taken, raw_events
 
 # One profiler a process: PyTorch has room for no second one.
 _profiling = threading.Lock()
@@ -21,7 +23,8 @@ class Pass:
 
     `calls` are the sites' calls, `ranges` the open ranges in the profile with their names (the
     record is None where nothing is profiled), `flash` the FlashAttention kernels counted at their
-    operators.
+    operators, `unseen` the ranges in which nothing was seen so far: what their operators give back
+    is looked at, by `catcher`.
     """
 
     form: Any
@@ -29,33 +32,37 @@ class Pass:
     calls: list[Call] = field(default_factory=list)
     ranges: list[tuple[str, Any]] = field(default_factory=list)
     flash: list[Seen] = field(default_factory=list)
+    unseen: set[str] = field(default_factory=set)
+    catcher: Catcher | None = None
     _profiler: Any = None
+
+    @property
+    def is_profiled(self) -> bool:
+        """Whether the profiler runs in this pass."""
+        return self._profiler is not None
 
     def start_profiler(self) -> None:
         """Profile this pass from here on, unless somebody profiles already."""
-        import torch
-
-        if torch.autograd._profiler_enabled() or not _profiling.acquire(blocking=False):
+        if profiler_is_taken() or not _profiling.acquire(blocking=False):
             return
         try:
-            activities = [torch.profiler.ProfilerActivity.CPU]
-            profiler = torch.profiler.profile(activities=activities, record_shapes=True)
-            profiler.__enter__()
+            started = profiler()
+            started.__enter__()
         except BaseException:
             _profiling.release()
             raise
-        self._profiler = profiler
+        self._profiler = started
 
     def stop_profiler(self, forward: Mapping[Node, Seen]) -> list[Seen] | None:
         """What the profiler saw, or None where this pass was not profiled."""
         if self._profiler is None:
             return None
-        profiler, self._profiler = self._profiler, None
+        ended, self._profiler = self._profiler, None
         try:
-            profiler.__exit__(None, None, None)
+            ended.__exit__(None, None, None)
         finally:
             _profiling.release()
-        return attention_in(profiler.profiler.kineto_results.events(), forward)
+        return attention_in(raw_events(ended), forward)
 
     def open_range(self, name: str) -> None:
         """A site, or a part of the model that is compiled as one, begins."""
@@ -73,6 +80,13 @@ class Pass:
             _, record = self.ranges.pop()
             if record is not None:
                 record.__exit__(None, None, None)
+
+    def catch_outputs(self, name: str) -> None:
+        """The site of this range begins: look at what unknown operators in it give back, once."""
+        catcher = Catcher()
+        if self.catcher is None and catcher.start():
+            self.unseen.discard(name)
+            self.catcher = catcher
 
     def count_flash(self, operator: str, args: tuple[Any, ...]) -> None:
         """A FlashAttention operator is about to run in this pass."""

@@ -16,7 +16,7 @@ from attnswitch import guard, intent
 from attnswitch.tracing.events import attention_in, range_name
 from attnswitch.tracing.forms import is_due, phase_of
 from attnswitch.tracing.ledger import Call, Ledger
-from attnswitch.tracing.passes import profile, profiler_is_taken
+from attnswitch.tracing.profiling import profiler, profiler_is_taken, raw_events
 from attnswitch.types import Site
 from attnswitch.whereabouts import current_site
 
@@ -66,9 +66,9 @@ class CallWatcher:
 def _profiled(name: str, carry_out: Callable[[], Any]) -> tuple[Any, Any]:
     import torch
 
-    with profile() as profiler, torch.profiler.record_function(name):
+    with profiler() as profile, torch.profiler.record_function(name):
         output = carry_out()
-    return output, attention_in(profiler.profiler.kineto_results.events())
+    return output, attention_in(raw_events(profile))
 
 
 __all__ = ["CallWatcher"]

@@ -1,24 +1,30 @@
-"""Read a profile: which attention operator ran inside which site's range.
+"""Read a profile: which attention operator or kernel ran inside which site's range.
 
-Works on the profiler's raw events, thread by thread.
+Works on the profiler's raw events, thread by thread. A kernel of a GPU is read where the CPU
+launched it: inside a listed operator it is evidence of what that operator ran, elsewhere it is
+attention that no operator tells of.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from attnswitch import guard
 from attnswitch.tracing.arithmetic import Step, attention_steps, query_shapes
 from attnswitch.tracing.call_forms import dtype_of, mask_of
+from attnswitch.tracing.launched import Launched, is_on_device, kernels_among
 from attnswitch.tracing.operators import (
     FAST_PATHS,
     MATMUL_OPERATORS,
     PROJECTIONS,
     SOFTMAX_BACKWARD,
     SOFTMAX_OPERATORS,
+    Ran,
     what_ran,
 )
+from attnswitch.tracing.profiling import span_of
 from attnswitch.types import Site
 
 RANGE_PREFIX = "attnswitch.site:"
@@ -40,8 +46,9 @@ class Seen:
     """One attention computation that the profiler saw.
 
     `range_name` is the site's range (None outside every site), `names` the operators that prove
-    it, `shapes` those of query, key, value where the profiler recorded them, `mask` the form of
-    the mask in words, `nodes` by which its backward pass is recognised.
+    it, `kernels` the GPU's kernels that do, `shapes` those of query, key, value where the profiler
+    recorded them, `mask` the form of the mask in words, `nodes` by which its backward pass is
+    recognised.
     """
 
     range_name: str | None
@@ -53,6 +60,7 @@ class Seen:
     dtype: str | None = None
     backward: bool = False
     nodes: list[Node] = field(default_factory=list)
+    kernels: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -61,6 +69,7 @@ class _Event:
     start: int
     end: int
     raw: Any
+    kernel: Launched | None = None
 
     @property
     def node(self) -> Node:
@@ -82,18 +91,19 @@ def attention_in(
     hand-written attention: `eager`. With `forward` (what an earlier profile saw, by the nodes it
     left in autograd's graph) the backward of a site is given that site's range.
     """
-    by_thread: dict[int, list[_Event]] = {}
-    for raw in raw_events:
+    listed = list(raw_events)
+    by_thread: dict[int | None, list[_Event]] = {}
+    for raw in listed:
         name = raw.name()
         if (
             name in _KEPT
             or what_ran(name)
             or name.startswith((RANGE_PREFIX, _NODE))
             or name.endswith(_COMPILING)
-        ):
-            start = raw.start_ns()
-            event = _Event(name, start, start + raw.duration_ns(), raw)
+        ) and not is_on_device(raw):
+            event = _Event(name, *span_of(raw), raw)
             by_thread.setdefault(raw.start_thread_id(), []).append(event)
+    _add_kernels(by_thread, kernels_among(listed))
     known = dict(forward or {})
     seen: list[tuple[int, Seen]] = []
     for events in by_thread.values():
@@ -102,12 +112,43 @@ def attention_in(
     return [one for _, one in sorted(seen, key=lambda pair: pair[0])]
 
 
+def believable(seen: list[Seen], counted: Container[str]) -> list[Seen]:
+    """Without FlashAttention on stand-ins of tensors, which no kernel was launched for.
+
+    `counted` holds the FlashAttention operators that were counted where their kernels begin.
+    """
+    if not guard.can_pass_through():
+        return seen
+    listed = {f"aten::{name}" for name in guard.ATEN_OPERATORS}
+    return [s for s in seen if s.kernels or s.names[0] not in listed or s.names[0] in counted]
+
+
+def _add_kernels(by_thread: dict[int | None, list[_Event]], kernels: list[Launched]) -> None:
+    """Put each kernel among the events of the thread that launched it; None where that is unknown.
+
+    Where no operator tells the thread, it is the one that was in a site's range just then.
+    """
+    for kernel in kernels:
+        at, thread = kernel.at or 0, kernel.thread
+        if thread is None and kernel.at is not None:
+            inside = [
+                number
+                for number, events in by_thread.items()
+                if any(e.name.startswith(RANGE_PREFIX) and e.start <= at < e.end for e in events)
+            ]
+            thread = inside[0] if len(inside) == 1 else None
+        event = _Event(kernel.name, at, at, kernel.operator, kernel)
+        by_thread.setdefault(thread, []).append(event)
+
+
 class _Reader:
     """Reads one thread's events in order of time."""
 
     def __init__(self, known: dict[Node, Seen]):
         self._known = known
         self._found: list[tuple[int, Seen]] = []
+        self._seen_of: dict[int, Seen] = {}  # by the event of the listed operator
+        self._by_kernel: tuple[Seen, Any, Ran] | None = None  # the last: its operator, what it was
         # by where it stands: a fast path's operator or None, the site, and the steps
         self._arithmetic: dict[int, tuple[_Event | None, _Event | None, list[_Event]]] = {}
 
@@ -125,6 +166,9 @@ class _Reader:
         return self._found
 
     def _read_one(self, event: _Event, around: list[_Event]) -> None:
+        if event.kernel is not None:
+            self._read_kernel(event, event.kernel, around)
+            return
         site = _innermost(around, lambda name: name.startswith(RANGE_PREFIX))
         listed = [ran for e in around if (ran := what_ran(e.name))]
         ran = what_ran(event.name)
@@ -132,7 +176,7 @@ class _Reader:
             # One operator shows twice where a Python kernel or a dispatch mode stands in front.
             again = any(e.name == event.name or what_ran(e.name) == ran for e in around)
             if not listed or (ran.family == "flash" and not again):
-                self._add_listed(event, site, ran, around)
+                self._add_listed(event, ran, around)
             elif self._found:
                 self._remember(event, self._found[-1][1])
             return
@@ -148,11 +192,10 @@ class _Reader:
                 key = id(fast_path or site)
                 self._arithmetic.setdefault(key, (fast_path, site, []))[2].append(event)
 
-    def _add_listed(self, event: _Event, site: Any, ran: Any, around: list[_Event]) -> None:
-        node = _innermost(around, lambda name: name.startswith(_NODE))
+    def _add_listed(self, event: _Event, ran: Ran, around: list[_Event]) -> None:
         told_by = _innermost(around, lambda name: name == _SDPA) or event
         one = Seen(
-            site.name if site else None,
+            self._range_of(ran, around),
             ran.backend,
             ran.family,
             [event.name],
@@ -161,11 +204,54 @@ class _Reader:
             dtype_of(event.raw),
             ran.backward,
         )
+        self._remember(event, one)
+        self._seen_of[id(event)] = one
+        self._found.append((event.start, one))
+
+    def _read_kernel(self, event: _Event, kernel: Launched, around: list[_Event]) -> None:
+        ran = kernel.ran
+        one = next((self._seen_of[id(e)] for e in reversed(around) if id(e) in self._seen_of), None)
+        if one is not None:
+            if one.family != ran.family:  # the operator's name promised another family
+                one.backend, one.family = ran.backend, ran.family
+        else:
+            one = self._joined(kernel, around) or self._add_lone_kernel(event, kernel, around)
+        if kernel.name not in one.kernels:
+            one.kernels.append(kernel.name)
+
+    def _joined(self, kernel: Launched, around: list[_Event]) -> Seen | None:
+        """The attention that the last kernel was of, where this one belongs to it."""
+        if self._by_kernel is None:
+            return None
+        one, operator, ran = self._by_kernel
+        same = (ran.backend, ran.backward) == (kernel.ran.backend, kernel.ran.backward)
+        here = operator is not None and operator is kernel.operator
+        if not same or not (kernel.ran.helper or ran.helper or here):
+            return None
+        if one.range_name != self._range_of(kernel.ran, around):
+            return None
+        if ran.helper:
+            self._by_kernel = (one, operator, kernel.ran)
+        return one
+
+    def _add_lone_kernel(self, event: _Event, kernel: Launched, around: list[_Event]) -> Seen:
+        ran, raw = kernel.ran, kernel.operator
+        shapes = [list(s) for s in (raw.shapes() or [])[:3] if len(s) > 2] if raw else []
+        one = Seen(self._range_of(ran, around), ran.backend, ran.family, [], shapes,
+                   dtype=dtype_of(raw) if raw else None, backward=ran.backward)  # fmt: skip
+        if raw is not None:
+            self._remember(event, one)
+        self._by_kernel = (one, raw, ran)
+        self._found.append((event.start, one))
+        return one
+
+    def _range_of(self, ran: Ran, around: list[_Event]) -> str | None:
+        site = _innermost(around, lambda name: name.startswith(RANGE_PREFIX))
+        node = _innermost(around, lambda name: name.startswith(_NODE))
         if ran.backward and node and site is None:
             forward = self._known.get(_forward_node(node))
-            one.range_name = forward.range_name if forward else None
-        self._remember(event, one)
-        self._found.append((event.start, one))
+            return forward.range_name if forward else None
+        return site.name if site else None
 
     def _add_softmax_backward(self, event: _Event, node: _Event) -> None:
         forward = self._known.get(_forward_node(node))

@@ -17,12 +17,17 @@ def form_of(module: Any, args: Any, kwargs: dict[str, Any]) -> tuple[Any, ...]:
     for name, value in given:
         if isinstance(value, torch.Tensor):
             rows = value.shape[1] if value.ndim > 1 else 0
-            padded = name.endswith("mask") and value.ndim == 2 and not bool(value.all())
+            padded = name.endswith("mask") and _hides_something(value)
             parts.append((name, str(value.dtype), value.shape[0] if value.ndim else 0,
                           min(rows, 2), padded))  # fmt: skip
         elif value is not None and not isinstance(value, (bool, int, float, str)):
             parts.append((name, type(value).__name__))
     return tuple(parts)
+
+
+def _hides_something(mask: Any) -> bool:
+    """Whether a padding mask hides a token. On a GPU the question would make the CPU wait."""
+    return mask.ndim == 2 and mask.device.type == "cpu" and not bool(mask.all())
 
 
 def phase_of(site: Site | None, hidden: Any) -> str:
@@ -35,8 +40,12 @@ def phase_of(site: Site | None, hidden: Any) -> str:
 
 def first_tensor(args: Any, kwargs: dict[str, Any]) -> Any:
     """The tensor that a site attends from: its first tensor argument, or None."""
-    for value in (*args, *(kwargs.get(k) for k in ("hidden_states", "query", "x", "inputs"))):
-        if hasattr(value, "shape") and hasattr(value, "dtype"):
+    for value in args:
+        if hasattr(value, "dtype") and hasattr(value, "shape"):
+            return value
+    for name in ("hidden_states", "query", "x", "inputs"):
+        value = kwargs.get(name)
+        if value is not None and hasattr(value, "dtype"):
             return value
     return None
 

@@ -31,6 +31,8 @@ class _Tally:
     asked: Choice | None = None
     declared: str | None = None
     dtype: str | None = None
+    by_kernel: bool = False
+    by_fingerprint: bool = False
 
 
 @dataclass
@@ -38,7 +40,9 @@ class Call:
     """A call of a site, or `times` calls that are alike.
 
     `guarded`: FlashAttention was barred on this thread; `everywhere`: in the whole process.
-    `declared`: what the model's own settings say where nothing was asked.
+    `declared`: what the model's own settings say where nothing was asked. `name` is the range's,
+    which holds site and phase; calls with one `key` run what the last profiled of them ran. Not to
+    be changed once made: passes share it.
     """
 
     site: Site
@@ -50,6 +54,13 @@ class Call:
     times: int = 1
     everywhere: bool = False
     declared: str | None = None
+    name: str = field(init=False)
+    key: tuple[str, Any] = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Name the call's range, and calls that are alike."""
+        self.name = range_name(self.site, self.phase)
+        self.key = (self.name, self.form)
 
 
 # What one call of a site ran: which backend and family, and how many times a call.
@@ -66,8 +77,9 @@ class Ledger:
 
     def __init__(self) -> None:
         self._tallies: dict[Any, _Tally] = {}
-        self._known: dict[tuple[str, str, Any], Counter[_Ran]] = {}
+        self._known: dict[tuple[str, Any], Counter[_Ran]] = {}
         self._pending: list[Call] = []
+        self._fingerprinted: set[tuple[str, Any]] = set()
 
     def add(self, call: Call) -> None:
         """A site computes attention in the pass that is under way."""
@@ -94,23 +106,29 @@ class Ledger:
         by_range: dict[str | None, list[Seen]] = {}
         for one in seen:
             by_range.setdefault(one.range_name, []).append(one)
-        times = Counter(range_name(call.site, call.phase) for call in calls)
+        times = Counter(call.name for call in calls)
         for call in calls:
-            name = range_name(call.site, call.phase)
-            found = by_range.get(name, [])
+            found = by_range.get(call.name, [])
             for one in found:
                 self._note(self._tally(call, one.backend, one.family), one)
             ran = Counter((one.backend, one.family) for one in found)
+            if not ran and call.key in self._fingerprinted:
+                continue  # as little to be seen as before
+            self._fingerprinted.discard(call.key)
             # What is compiled as one holds many sites; each evaluation in it is a call.
-            divide = times[name] if not call.site.path else 10**9
-            self._known[self._form_key(call)] = Counter(
+            divide = times[call.name] if not call.site.path else 10**9
+            self._known[call.key] = Counter(
                 {key: max(1, count // divide) for key, count in ran.items()}
             )
         return [one for one in seen if one.range_name not in times]
 
-    @staticmethod
-    def _form_key(call: Call) -> tuple[str, str, Any]:
-        return range_name(call.site, call.phase), call.phase, call.form
+    def fingerprint(self, call: Call, ran: Counter[_Ran]) -> None:
+        """What calls like `call` ran was told by their outputs (nothing: is told no longer)."""
+        key = call.key
+        if self._known.get(key) and key not in self._fingerprinted:
+            return  # it was seen meanwhile, on another thread
+        self._known[key] = ran
+        (self._fingerprinted.add if ran else self._fingerprinted.discard)(key)
 
     def _tally(self, call: Call, backend: str | None, family: str | None) -> _Tally:
         key = (call.site.path, call.site.role, call.phase, backend, family)
@@ -123,7 +141,9 @@ class Ledger:
 
     @staticmethod
     def _note(tally: _Tally, one: Seen) -> None:
-        tally.executed += [name for name in one.names if name not in tally.executed]
+        names = [*one.names, *one.kernels]
+        tally.executed += [name for name in names if name not in tally.executed]
+        tally.by_kernel = tally.by_kernel or bool(one.kernels)
         if one.shapes and one.shapes not in tally.shapes and len(tally.shapes) < _MOST_SHAPES:
             tally.shapes.append(one.shapes)
         if one.mask and one.mask not in tally.masks and len(tally.masks) < _MOST_SHAPES:
@@ -131,20 +151,24 @@ class Ledger:
         tally.dtype = one.dtype or tally.dtype
 
     def _count(self, call: Call) -> None:
-        ran = self._known.get(self._form_key(call)) or {(None, None): 1}
+        ran = self._known.get(call.key) or {(None, None): 1}
+        by_fingerprint = call.key in self._fingerprinted
         for (backend, family), evaluations in ran.items():
             tally = self._tally(call, backend, family)
+            tally.by_fingerprint = tally.by_fingerprint or by_fingerprint
             times = call.times * evaluations
             tally.calls += times
             tally.unguarded += times * (not call.guarded)
             tally.not_everywhere += times * (not call.everywhere)
 
-    def add_outside(self, one: Seen, asked: Choice | None, *, backward: bool = False) -> None:
+    def add_outside(
+        self, one: Seen, asked: Choice | None, *, backward: bool = False, guarded: bool = False
+    ) -> None:
         """Attention that was seen where no site is known, its phase read from its form."""
         rows = one.shapes[0][-2:-1] if one.shapes else []
         backward = backward or one.backward
         phase = "backward" if backward else "decode" if rows == [1] else "prefill"
-        self.add_without_site(one, phase, asked)
+        self.add_without_site(one, phase, asked, guarded=guarded)
 
     def add_without_site(
         self, one: Seen, phase: str, asked: Choice | None, *, times: int = 1, guarded: bool = False
@@ -170,10 +194,17 @@ class Ledger:
 
 
 def _evidence(tally: _Tally) -> str:
-    """How it is known. Where nothing was seen, only a bar on the whole process proves absence."""
+    """How it is known. Where nothing was seen, only a bar on the whole process proves absence.
+
+    Where calls are known in several ways the weakest is told.
+    """
     barred = tally.unguarded if tally.executed else tally.not_everywhere
     if tally.calls > 0 and barred == 0 and tally.family != "flash":
         return "guarded"
+    if tally.by_fingerprint:
+        return "fingerprint"
+    if tally.by_kernel:
+        return "kernel"
     return "op" if tally.executed else "unobserved"
 
 

@@ -8,7 +8,6 @@ operators in inference mode too, where a dispatch mode sees none.
 from __future__ import annotations
 
 import functools
-import os
 from typing import Any
 
 from attnswitch.environment import require_torch
@@ -31,9 +30,11 @@ class trace:
     Receipts aggregate by site, phase and backend, so memory stays flat over any number of tokens.
     What runs as compiled code is told by site where one site alone is compiled, else without one.
     A backward pass is watched that follows a forward pass inside the block, on its thread. A
-    receipt without a site says that something ran during the model's passes, place unknown.
-    Without a model the whole block is profiled on this thread, and receipts carry no site. After
-    the block no hook, mode or function remains. A trace may be entered again; receipts add up.
+    receipt without a site says that something ran, place unknown: in the model's passes, or beside
+    them where no other model was running (a compiled function that calls the model is such a
+    place, and there FlashAttention alone is noticed). Without a model the whole block is profiled
+    on this thread, and receipts carry no site. After the block no hook, mode or function remains.
+    A trace may be entered again; receipts add up.
     """
 
     def __init__(self, model: Any = None):
@@ -57,12 +58,11 @@ class trace:
         }
 
     def __enter__(self) -> trace:
-        # The profiler writes a line to standard error at each start and stop otherwise.
-        os.environ.setdefault("KINETO_LOG_LEVEL", "99")
         require_torch()
         root = getattr(self.model, "_orig_mod", self.model)  # under what torch.compile returns
         sites = find_sites(root) if root is not None else {}
-        watch = self._watch = self._watch or Watch(self._ledger, sites, self._stands)
+        parts = () if root is None else root.modules()
+        watch = self._watch = self._watch or Watch(self._ledger, sites, self._stands, parts)
         taps.listen(watch)
         self._listening = True
         if root is None:

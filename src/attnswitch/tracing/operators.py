@@ -14,11 +14,16 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Ran:
-    """What an operator's or a kernel's name says: the backend, its family, and its direction."""
+    """What an operator's or a kernel's name says: the backend, its family, and its direction.
+
+    A `helper` is launched beside the kernel that computes attention (it combines splits, or
+    prepares the backward), and is no attention call of its own.
+    """
 
     backend: str
     family: str
     backward: bool = False
+    helper: bool = False
 
 
 def _both(backend: str, family: str, forward: str, backward: str = "") -> dict[str, Ran]:
@@ -88,10 +93,11 @@ _HUB = re.compile(
     r"::(?:varlen_)?(?P<way>fwd|bwd)(?:_kvcache)?"
 )
 
-# Hand-written attention is told by its arithmetic: a softmax between two matrix products.
+# Hand-written attention is told by its arithmetic: a softmax between two batched matrix products.
+# A plain `aten::mm` proves nothing: a gate between two weights looks the same in a profile.
 SOFTMAX_OPERATORS = frozenset({"aten::_softmax", "aten::_masked_softmax"})
 SOFTMAX_BACKWARD = frozenset({"aten::_softmax_backward_data", "aten::_masked_softmax_backward"})
-MATMUL_OPERATORS = frozenset({"aten::bmm", "aten::baddbmm", "aten::mm"})
+MATMUL_OPERATORS = frozenset({"aten::bmm", "aten::baddbmm"})
 PROJECTIONS = frozenset({"aten::linear"})  # their products are with weights
 # PyTorch's fast path of nn.MultiheadAttention: arithmetic inside one operator.
 FAST_PATHS = frozenset({"aten::_native_multi_head_attention"})

@@ -116,6 +116,7 @@ class ProcessTrace:
 
     def _flash_ran(self, operator: str, args: tuple[Any, ...]) -> None:
         rows = args[0].shape[-2] if args and hasattr(args[0], "shape") else None
+        self._passes.count_flash(operator)
         with self._lock:
             self._flash[operator, "decode" if rows == 1 else "prefill"] += 1
         if not self._passes.inside and not self._calls.inside:

@@ -28,6 +28,7 @@ class Settings:
             tuple(getattr(c, "_attn_implementation", None) for c in self._configs),
             intent.of_process(),
             guard.is_up(),
+            guard.is_up_everywhere(),
             *_toggles(),
         )
 

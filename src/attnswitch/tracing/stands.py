@@ -69,10 +69,12 @@ class Stand:
 
 
 @contextmanager
-def aside(stands: Iterable[Stand], module: Any) -> Iterator[None]:
-    """No stand holds a hook on `module` or inside it while the block runs."""
-    inside = {id(part) for part in module.modules()}
-    concerned = [stand for stand in stands if id(stand.module) in inside]
+def aside(stands: Iterable[Stand], module: Any = None) -> Iterator[None]:
+    """No stand holds a hook on `module` or inside it (None: anywhere) while the block runs."""
+    concerned = list(stands)
+    if module is not None:
+        inside = {id(part) for part in module.modules()}
+        concerned = [stand for stand in concerned if id(stand.module) in inside]
     for stand in concerned:
         stand.step_aside()
     try:

@@ -7,8 +7,10 @@ not reach compiled code, and a backward pass is no module's.
 from __future__ import annotations
 
 import functools
+import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any, Protocol
 
 from attnswitch import guard
@@ -25,12 +27,17 @@ class Listener(Protocol):
     def around_backward(self, run: Run) -> Any:
         """Autograd's engine runs a backward pass."""
 
+    def while_compiling(self) -> AbstractContextManager[None]:
+        """Code is compiled inside the block: what stands on modules would be compiled in."""
+
     def flash_ran(self, operator: str, args: tuple[Any, ...]) -> None:
         """A FlashAttention operator is about to run, on this thread."""
 
 
+# Else the profiler writes a line to standard error at each start and stop.
+_PROFILER_VARIABLE = "KINETO_LOG_LEVEL"
 _listeners: list[Listener] = []
-_undo: list[Run] = []
+_undo: list[Callable[[], object]] = []
 
 
 def listen(listener: Listener) -> None:
@@ -80,11 +87,14 @@ def _around(run: Run, tell: Callable[[Listener, Run], Any]) -> Any:
 def _stand() -> None:
     import torch
 
+    if _PROFILER_VARIABLE not in os.environ:
+        os.environ[_PROFILER_VARIABLE] = "99"
+        _undo.append(lambda: os.environ.pop(_PROFILER_VARIABLE, None))
     _replace(torch.nn.TransformerEncoderLayer, "__call__", _hearing_encoder_layer)
     if hasattr(torch.autograd, "_engine_run_backward"):
         _replace(torch.autograd, "_engine_run_backward", _hearing_backward)
     if "torch._dynamo.eval_frame" in sys.modules:
-        _stand_at_compiled_modules()
+        _stand_at_the_compiler()
     else:
         _replace(torch, "compile", _hearing_of_compile)
     transformers = sys.modules.get("transformers.modeling_utils")
@@ -92,7 +102,12 @@ def _stand() -> None:
         _replace(transformers.PreTrainedModel, "get_compiled_call", _hearing_compiled_call)
 
 
-def _stand_at_compiled_modules() -> None:
+def _stand_at_the_compiler() -> None:
+    """At compiled modules' calls, and where Dynamo compiles: that is all there is to see of a
+    compiled function that runs a model. Older torch has no such place (before 2.4)."""
+    handler = getattr(sys.modules["torch._dynamo"], "callback_handler", None)
+    if hasattr(handler, "install_callbacks"):
+        _replace(handler, "install_callbacks", _hearing_compiler)
     optimized_module = sys.modules["torch._dynamo.eval_frame"].OptimizedModule
     _replace(optimized_module, "__call__", _hearing_optimized_module)
 
@@ -107,10 +122,21 @@ def _hearing_of_compile(original: Any) -> Any:
         compiled = original(*args, **kwargs)
         if waiting and _listeners and "torch._dynamo.eval_frame" in sys.modules:
             waiting = False
-            _stand_at_compiled_modules()
+            _stand_at_the_compiler()
         return compiled
 
     return compile
+
+
+def _hearing_compiler(original: Any) -> Any:
+    @contextmanager
+    def install_callbacks(*args: Any, **kwargs: Any) -> Iterator[Any]:
+        with ExitStack() as stack:
+            for listener in list(_listeners):
+                stack.enter_context(listener.while_compiling())
+            yield stack.enter_context(original(*args, **kwargs))
+
+    return install_callbacks
 
 
 def _hearing_backward(engine: Any) -> Any:

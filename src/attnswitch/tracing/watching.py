@@ -8,14 +8,18 @@ the count differs, what was counted is what the receipt says, and the next pass 
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections import Counter, deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import replace
 from typing import Any
 
 from attnswitch import guard, intent
+from attnswitch.backends.catalogue import family_of
 from attnswitch.tracing.a_pass import Pass, flash_at_operator
-from attnswitch.tracing.events import Node, Seen, range_name
+from attnswitch.tracing.events import Node, Seen, believable, range_name
 from attnswitch.tracing.forms import asked_of, first_tensor, form_of, is_due, phase_of
 from attnswitch.tracing.ledger import Call, Ledger
 from attnswitch.tracing.regions import Region, regions_phase
@@ -23,6 +27,7 @@ from attnswitch.tracing.settings import Settings, declared_by
 from attnswitch.tracing.stands import Stand, aside
 from attnswitch.tracing.taps import Run
 from attnswitch.types import Site
+from attnswitch.whereabouts import modules_running
 
 _MOST_FORWARDS = 64  # whose backward is expected; older ones are forgotten
 
@@ -36,12 +41,20 @@ class _PerThread(threading.local):
 
 
 class Watch:
-    """Fills `ledger` from what it is told by hooks and taps."""
+    """Fills `ledger` from what it is told by hooks and taps.
+
+    `sites` are the model's, `stands` the hooks on it, `parts` all of its modules.
+    """
 
     def __init__(
-        self, ledger: Ledger, sites: Mapping[str, tuple[Site, Any]], stands: Sequence[Stand]
+        self,
+        ledger: Ledger,
+        sites: Mapping[str, tuple[Site, Any]],
+        stands: Sequence[Stand],
+        parts: Iterable[Any] = (),
     ):
         self._ledger, self._stands = ledger, stands
+        self._parts = {id(part) for part in parts}
         self._settings = Settings(sites)
         self._by_range = {
             range_name(site, phase): (site, module)
@@ -51,11 +64,13 @@ class Watch:
         self._sites = list(sites.values())
         self._lock = threading.RLock()
         self._thread = _PerThread()
-        self._under_way: Counter[int] = Counter()
-        self._forms: Counter[Any] = Counter()
-        self._flash: dict[Any, Counter[str]] = {}
+        self._numbers: dict[Any, int] = {}
+        self._calls: dict[Any, Call] = {}
+        self._forms: Counter[int] = Counter()
+        self._flash: dict[Any, Counter[tuple[str | None, str]]] = {}
         self._outside: dict[Any, list[Seen]] = {}
         self._backward_calls: dict[Any, list[Call]] = {}
+        self._unseen: dict[Any, set[str]] = {}  # ranges to look at by their outputs, by form
 
     # Passes -------------------------------------------------------------------------------------
 
@@ -65,14 +80,16 @@ class Watch:
         thread.depth += 1
         if thread.depth > 1:
             return
-        form = (form, self._settings.now())
-        one = Pass(form, backward)
         with self._lock:
-            self._under_way[threading.get_ident()] += 1
+            # A form is long, and hashed for each call: its number stands for it from here on.
+            form = self._numbers.setdefault((form, self._settings.now()), len(self._numbers))
+            one = Pass(form, backward)
             self._forms[form] += 1
             due = is_due(self._forms[form])
         if due:
             one.start_profiler()
+        if not (one.is_profiled or backward):
+            one.unseen = self._unseen.get(form, one.unseen)
         thread.current = one
 
     def end(self) -> None:
@@ -84,11 +101,12 @@ class Watch:
         if thread.depth > 0 or thread.current is None:
             return
         one, thread.current = thread.current, None
+        if one.catcher is not None:
+            one.catcher.stop()
         while one.ranges:
             one.close_range()
         seen = one.stop_profiler(thread.nodes)
         with self._lock:
-            del self._under_way[threading.get_ident()]
             self._account(one, seen)
         self._keep_for_backward(one, seen)
 
@@ -98,20 +116,22 @@ class Watch:
             self.end()
 
     def _account(self, one: Pass, seen: list[Seen] | None) -> None:
-        counted = Counter(name for ran in one.flash for name in ran.names)
+        counted = Counter((ran.range_name, ran.names[0]) for ran in one.flash)
         default = intent.of_process()
         if seen is not None:
-            seen = _believable(seen, counted)
+            seen = believable(seen, {name for _, name in counted})
             self._flash[one.form] = counted
             self._place_backward(one, seen)
+            self._note_unseen(one, seen)
             self._outside[one.form] = [s for s in seen if s.range_name not in self._ranges_of(one)]
             self._backward_calls[one.form] = one.calls
         elif one.backward:
             one.calls = self._backward_calls.get(one.form, one.calls)
+        if seen is None and not one.backward and one.form not in self._unseen:
+            self._note_unseen(one, None)  # somebody else profiles
         if seen is None and counted != self._flash.get(one.form, Counter()):
             seen = one.flash  # not what ran when a pass of this form was last profiled
-            for call in one.calls:
-                call.form = (call.form, "counted")
+            one.calls = [replace(call, form=(call.form, "counted")) for call in one.calls]
             self._forms[one.form] = 0
         elif seen is None:
             for again in self._outside.get(one.form, ()):
@@ -124,9 +144,26 @@ class Watch:
             seen or [], profiled=seen is not None, default=default, backward=one.backward
         )
 
+    def _note_unseen(self, one: Pass, seen: list[Seen] | None) -> None:
+        """Remember at which sites of a pass nothing was seen, to look at their outputs once."""
+        told = {s.range_name for s in seen or ()}
+        self._unseen[one.form] = {name for name in self._ranges_of(one) if name not in told}
+
+    def _take_fingerprint(self, one: Pass) -> None:
+        """Name what the site that ends now ran, where its outputs tell; all of them, or none."""
+        assert one.catcher is not None
+        caught, one.catcher = one.catcher.stop(), None
+        # PyTorch's own FlashAttention is counted wherever it runs: told twice it would count twice.
+        known = None not in caught and "flash" not in caught
+        ran: Counter[tuple[str | None, str | None]] = Counter()
+        if known:
+            ran.update((backend, family_of(backend)) for backend in caught)
+        with self._lock:
+            self._ledger.fingerprint(one.calls[-1], ran)
+
     @staticmethod
     def _ranges_of(one: Pass) -> set[str]:
-        return {range_name(call.site, call.phase) for call in one.calls}
+        return {call.name for call in one.calls}
 
     def _call(self, site: Site, module: Any, phase: str, form: Any, dtype: str | None) -> Call:
         declared = declared_by(module) if module is not None else None
@@ -142,14 +179,25 @@ class Watch:
             return
         hidden = first_tensor(args, kwargs)
         phase = "backward" if one.backward else phase_of(site, hidden)
-        dtype = str(hidden.dtype).removeprefix("torch.") if hidden is not None else None
-        one.calls.append(self._call(site, module, phase, one.form, dtype))
-        one.open_range(range_name(site, phase))
+        dtype = hidden.dtype if hidden is not None else None
+        key = (one.form, site.path, phase, dtype)
+        call = self._calls.get(key)
+        if call is None:
+            told = str(dtype).removeprefix("torch.") if dtype is not None else None
+            call = self._calls[key] = self._call(site, module, phase, one.form, told)
+        one.calls.append(call)
+        if call.name in one.unseen:
+            one.catch_outputs(call.name)
+        one.open_range(call.name)
 
     def leave_site(self) -> None:
         """A site's forward ends."""
-        if self._thread.current is not None:
-            self._thread.current.close_range()
+        one = self._thread.current
+        if one is None:
+            return
+        if one.catcher is not None:
+            self._take_fingerprint(one)
+        one.close_range()
 
     # What taps tell -----------------------------------------------------------------------------
 
@@ -184,16 +232,26 @@ class Watch:
             thread.forwards.clear()
             thread.nodes.clear()
 
+    def while_compiling(self) -> AbstractContextManager[None]:
+        """Code is compiled: hooks would be compiled into it, and guarded on."""
+        return aside(self._stands)
+
     def flash_ran(self, operator: str, args: tuple[Any, ...]) -> None:
-        """FlashAttention runs on this thread, in a pass of the model or beside one."""
+        """FlashAttention runs on this thread, in a pass of the model or beside one.
+
+        Beside one it may still be the model's: on a thread that it started, or in a compiled
+        function that calls it. It is not where another model alone is running on this thread.
+        """
         one = self._thread.current
         if one is not None:
             one.count_flash(operator, args)
             return
+        running = {id(module) for module in modules_running() if not _is_compiled(module)}
+        if running and not running & self._parts:
+            return
         with self._lock:
-            if self._under_way:  # the model may have started this thread
-                seen = flash_at_operator(operator, args, None)
-                self._ledger.add_outside(seen, intent.of_process())
+            seen = flash_at_operator(operator, args, None)
+            self._ledger.add_outside(seen, intent.of_process())
 
     # Backward -----------------------------------------------------------------------------------
 
@@ -209,7 +267,7 @@ class Watch:
 
     def _place_backward(self, one: Pass, seen: list[Seen]) -> None:
         """Give each backward operator the range of its site, and the site a call for it."""
-        calls = Counter(range_name(call.site, call.phase) for call in one.calls)
+        calls = Counter(call.name for call in one.calls)
         found: Counter[str] = Counter()
         for ran in seen:
             site, module = self._by_range.get(ran.range_name or "", (None, None))
@@ -222,9 +280,7 @@ class Watch:
                 one.calls.append(self._call(site, module, "backward", one.form, ran.dtype))
 
 
-def _believable(seen: list[Seen], counted: Counter[str]) -> list[Seen]:
-    """Without FlashAttention on stand-ins of tensors, which no kernel was launched for."""
-    if not guard.can_pass_through():
-        return seen
-    listed = {f"aten::{name}" for name in guard.ATEN_OPERATORS}
-    return [s for s in seen if s.names[0] not in listed or counted[s.names[0]] > 0]
+def _is_compiled(module: Any) -> bool:
+    """Whether a module is the graph that somebody's code was compiled to."""
+    fx = sys.modules.get("torch.fx")
+    return fx is not None and isinstance(module, fx.GraphModule)
