@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -38,6 +38,14 @@ class Piece:
         return exact.compute(
             self.query, self.key, self.value, self.mask if mask is None else mask,
             scale=self.scale if scale is None else scale, enable_gqa=True, dtype=dtype,
+        )  # fmt: skip
+
+    def with_keys(self, order: torch.Tensor) -> Piece:
+        """The same rows with their keys in another order [S]."""
+        mask = self.mask
+        return replace(
+            self, key=self.key[:, :, order], value=self.value[:, :, order],
+            mask=mask if mask is None or mask.shape[-1] == 1 else mask[..., order],
         )  # fmt: skip
 
     def of(self, out_BHTE: torch.Tensor) -> torch.Tensor:

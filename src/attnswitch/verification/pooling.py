@@ -61,6 +61,12 @@ class Pool:
         for name in ("_squares", "_yardstick_squares", "_size_squares"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
 
+    def widen(self, other: Pool) -> None:
+        """Let the yardstick's error be at least the error that `other` holds as a candidate's,
+        taken over the same elements."""
+        self._yardstick_max = max(self._yardstick_max, other._max)
+        self._yardstick_squares = max(self._yardstick_squares, other._squares)
+
     def judgement(self) -> Judgement:
         """The rule over everything so far.
 
