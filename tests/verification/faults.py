@@ -77,7 +77,7 @@ class _NoCorrection(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, scores: torch.Tensor) -> torch.Tensor:
-        chances = torch.softmax(scores, dim=-1)
+        chances = torch.softmax(scores, dim=-1).nan_to_num()  # rows that see nothing
         ctx.save_for_backward(chances)
         return chances
 
