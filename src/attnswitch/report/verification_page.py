@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from attnswitch.report.atomic_file import check_target, write_atomically
+from attnswitch.report.findings import shown_findings
 from attnswitch.report.inline_svg import inline_svg
 from attnswitch.report.quantities import significant
 from attnswitch.report.record_schema import VERIFICATION, require_schema
@@ -40,6 +41,7 @@ def verification_page(record: Record) -> str:
         MissingExtraError: the extra `report` is not installed.
     """
     require_schema(record, VERIFICATION)
+    findings, more_findings = shown_findings(record["verdict"])
     tokens, training, bisection = (record.get(k) for k in ("tokens", "training", "bisection"))
     return render(
         "verification.html",
@@ -48,6 +50,8 @@ def verification_page(record: Record) -> str:
         requests=record["requests"],
         verdict=record["verdict"],
         headline=_headline(record),
+        findings=findings,
+        more_findings=more_findings,
         layers=[
             {"role": role, "phase": phase, "svg": _svg(figure, f"layers{n}", f"{role} {phase}")}
             for n, ((role, phase), figure) in enumerate(layer_plots(record).items())

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 Record = dict[str, Any]
 # What is not finite, or beyond the axis, is drawn at its top.
-TOP = 1e4
+TOP = 1e6
 BOTTOM = 0.05
 VIEWS = ("local", "propagated")
 
@@ -71,7 +71,10 @@ def _layer_plot(sites: list[Record], top: float, palette: Palette) -> Figure:
     axes.text(0.995, 1.06, "allowed", transform=axes.get_yaxis_transform(), ha="right",
               va="bottom", color=palette.bad, size=10.5)  # fmt: skip
     size = max(3.0, min(7.0, 220 / len(sites)))
-    for view, mark, colour in (("propagated", "o", palette.muted), ("local", "D", palette.standard)):
+    for view, mark, colour in (
+        ("propagated", "o", palette.muted),
+        ("local", "D", palette.standard),
+    ):
         for index, entry in enumerate(sites):
             share = share_of_allowed(entry.get(view))
             if share is None:

@@ -8,6 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
+from attnswitch.report.findings import shown_findings
 from attnswitch.report.lines import labelled, print_line
 from attnswitch.report.quantities import count_text, error_text, ratio_text, significant
 from attnswitch.report.record_schema import VERIFICATION, require_schema
@@ -15,7 +16,6 @@ from attnswitch.report.safe_text import one_line, visible
 from attnswitch.report.site_ranges import layer_number
 
 Record = dict[str, Any]
-MOST_FAILURES = 6
 _HEAD = f"{'phase':<8} {'layer':<6} {'local':>20} {'propagated':>20}   logits  entropy"
 
 
@@ -35,11 +35,11 @@ def verification_text(record: Record, console: Console) -> None:
     word, style = ("AGREES", "bold green") if verdict["agrees"] else ("DOES NOT AGREE", "bold red")
     said = Text.assemble((word, style), f"  {visible(verdict['explanation'])}")
     labelled(console, "Verdict", said)
-    for failure in verdict["failures"][:MOST_FAILURES]:
+    findings, more = shown_findings(verdict)
+    for failure in findings:
         labelled(console, "", Text(_failure_words(failure), style="red"))
-    left = len(verdict["failures"]) - MOST_FAILURES
-    if left > 0:
-        labelled(console, "", Text(f"and {left} more, in the record", style="red"))
+    for kind, count in more:
+        labelled(console, "", Text(f"{kind}: {count} more, in the record", style="red"))
     for label, line in _more(record):
         labelled(console, label, Text(line))
     if record.get("bisection") and record["bisection"]["sites"]:

@@ -38,9 +38,10 @@ class Failure:
 
 
 def failures_of(found: Verification) -> list[Failure]:
-    """Local errors in model order, then gradients, whole runs, tokens, training."""
+    """Local errors in model order, then gradients, whole runs, weights, tokens, training."""
     return [
-        *_local(found), *_gradients(found), *_whole(found), *_tokens(found), *_training(found)
+        *_local(found), *_gradients(found), *_whole(found), *_weights(found), *_tokens(found),
+        *_training(found),
     ]  # fmt: skip
 
 
@@ -68,6 +69,9 @@ def _gradients(found: Verification) -> Iterator[Failure]:
             if not site.passes(who):
                 words = site.symptoms.get(who, "its gradients exceed the allowed error")
                 yield Failure(who, request.word, "gradient", site.site.path, "backward", words)
+
+
+def _weights(found: Verification) -> Iterator[Failure]:
     for site in (found.gradients or {}).values():
         for who, request in found.requests.items():
             pool = site.propagated.get(who)
@@ -114,9 +118,7 @@ def _training(found: Verification) -> Iterator[Failure]:
         step = found.training.first_parting_step
         words = "training parts from the baseline's more than the baseline does from itself"
         words += f", from step {step} on" if step else ""
-        yield Failure(
-            "candidate", found.requests["candidate"].word, "training", None, None, words
-        )
+        yield Failure("candidate", found.requests["candidate"].word, "training", None, None, words)
 
 
 def _numbers(judgement: Judgement) -> str:

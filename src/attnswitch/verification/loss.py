@@ -33,4 +33,6 @@ def next_token_loss(model: Any, inputs: Mapping[str, Any]) -> torch.Tensor:
             labels[labels == number] = -100
     if bool((labels == -100).all()):
         return logits.to(wide).square().mean()
-    return torch.nn.functional.cross_entropy(logits[:, :-1].to(wide).flatten(0, 1), labels.flatten())
+    return torch.nn.functional.cross_entropy(
+        logits[:, :-1].to(wide).flatten(0, 1), labels.flatten()
+    )

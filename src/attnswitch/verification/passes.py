@@ -86,7 +86,5 @@ def logits_of(output: Any) -> torch.Tensor:
 def greedy(model: Any, inputs: Mapping[str, Any], max_new_tokens: int) -> list[int]:
     """The new tokens of the first sequence, greedily."""
     with torch.inference_mode():
-        out = model.generate(
-            **inputs, max_new_tokens=max_new_tokens, do_sample=False, num_beams=1
-        )
+        out = model.generate(**inputs, max_new_tokens=max_new_tokens, do_sample=False, num_beams=1)
     return out[0, inputs["input_ids"].shape[1] :].tolist()
