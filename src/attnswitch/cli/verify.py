@@ -40,7 +40,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--budget", type=options.positive, default=40, metavar="N",
                         help="evaluations while bisecting, at most (default: 40)")  # fmt: skip
     parser.add_argument("--seed", type=int, default=0, metavar="N",
-                        help="draws the rows that are judged, and the order of training")  # fmt: skip
+                        help="draws the judged rows and the order of training")  # fmt: skip
     parser.add_argument("--json", metavar="FILE", help="write the record (- for standard output)")
     parser.add_argument("--report", metavar="FILE.html", help="write a page to look at")
     parser.set_defaults(run=run)

@@ -87,8 +87,8 @@ def _layer_plot(sites: list[Record], top: float, palette: Palette) -> Figure:
     axes.set_ylim(BOTTOM * 0.85, top * 1.3)
     axes.minorticks_off()
     decades = range(-1, math.ceil(math.log10(top)) + 1)
-    shown = [10.0**d for d in decades if BOTTOM <= 10.0**d <= top * 1.3]
-    axes.set_yticks(shown, [f"{value:g}" for value in shown])
+    labelled = [10.0**d for d in decades if BOTTOM <= 10.0**d <= top * 1.3]
+    axes.set_yticks(labelled, [f"{value:g}" for value in labelled])
     axes.set_xlim(-0.7, max(len(sites), 4) - 0.3)
     step = max(1, math.ceil(len(sites) / 14))
     ticks = [one_line(layer_number(e["site"]) or "·", 6) for e in sites]

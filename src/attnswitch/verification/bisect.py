@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -139,8 +140,6 @@ def _cost(
 ) -> dict[str, float]:
     """Time of the mixture over the time without any site switched, in turn."""
     mixtures = {"mixed": Mixture(own, theirs, sites), "plain": Mixture(own, theirs, ())}
-    samples = interleave(
-        {name: lambda m=mixture: m.logits(model, one) for name, mixture in mixtures.items()},
-        _ROUNDS,
-    ).seconds
+    calls = {name: partial(mixture.logits, model, one) for name, mixture in mixtures.items()}
+    samples = interleave(calls, _ROUNDS).seconds
     return ratio(samples["mixed"], samples["plain"])._asdict()

@@ -92,7 +92,7 @@ class LocalErrors:
         self._calls += 1
         # The mixing of call and seed keeps two calls of one length from the same rows.
         chosen = choose_rows(rows, call.scores, self._seed * 1_000_003 + self._calls, self._budget)
-        outs = {}
+        outs: dict[str, torch.Tensor] = {}
         for who, backends in self._backends.items():
             backend = backends.get(place.site.path)
             if backend is None:
@@ -101,7 +101,7 @@ class LocalErrors:
             outs[who] = outs[same] if same else carry_out(backend, place, call)
         if not call.is_finite:
             found.calls_not_finite += 1
-            return next(iter(outs.values()), None) if outs else _standard(call)
+            return next(iter(outs.values())) if outs else _standard(call)
         found.rows.add(len(chosen), rows)
         padding = rows_that_count(place.site, batch, rows, self._padding)
         return self._judged(found, call, outs, chosen, padding)

@@ -133,7 +133,7 @@ def _numbers(judgement: Judgement) -> str:
 def explain(found: Verification) -> str:
     """The verdict for people."""
     failures = found.failures
-    names = " and ".join(dict.fromkeys(r.word for r in reversed(found.requests.values())))
+    names = " and ".join(dict.fromkeys(r.word for r in reversed(list(found.requests.values()))))
     if not failures:
         text = (
             f"{names} agree: at every site, on the same inputs and in whole runs, each is within "

@@ -126,10 +126,10 @@ def _judge(
                 if given is None:
                     continue
                 pool = found.local.setdefault((who, name), Pool(FACTOR, SLACK))
-                three = (given[number][where], getattr(standard, name), getattr(exact, name))
+                parts = [given[number][where], getattr(standard, name), getattr(exact, name)]
                 if name == "query" and counting is not None:
-                    three = tuple(t[:, :, counting[standard.batch][0]] for t in three)
-                pool.add(*three)
+                    parts = [t[:, :, counting[standard.batch][0]] for t in parts]
+                pool.add(*parts)
     for who, given in theirs.items():
         if given is not None and who not in found.symptoms and not found.passes(who):
             wrong = [name for name, j in found.local_judgements(who).items() if not j.passes]
@@ -144,10 +144,12 @@ def _through(
     if backend is None:
         return None
     with torch.enable_grad():
-        three = [t.detach().requires_grad_() for t in (call.query, call.key, call.value)]
-        fresh = AttentionCall(*three, call.attn_mask, call.is_causal, call.scale)
+        query, key, value = (
+            t.detach().requires_grad_() for t in (call.query, call.key, call.value)
+        )
+        fresh = AttentionCall(query, key, value, call.attn_mask, call.is_causal, call.scale)
         out = carry_out(backend, place, fresh)
-        return torch.autograd.grad(out, three, grad.to(out.dtype))
+        return torch.autograd.grad(out, (query, key, value), grad.to(out.dtype))
 
 
 class _Weights:
@@ -185,7 +187,7 @@ class _Weights:
         return flat[torch.randint(len(flat), (KEPT,), generator=generator).to(flat.device)]
 
 
-class _requiring_grad:  # noqa: N801  (reads as a verb)
+class _requiring_grad:
     def __init__(self, weights: list[torch.Tensor]):
         self._frozen = [weight for weight in weights if not weight.requires_grad]
 

@@ -16,7 +16,7 @@ from typing import Generic, TypeVar
 T = TypeVar("T", bound=Hashable)
 
 
-class OutOfBudget(Exception):
+class OutOfBudgetError(Exception):
     """No evaluation is left."""
 
 
@@ -40,11 +40,11 @@ class Search(Generic[T]):
         """The test on a set, remembered.
 
         Raises:
-            OutOfBudget: it was not tried before and nothing is left.
+            OutOfBudgetError: it was not tried before and nothing is left.
         """
         if items not in self._seen:
             if self.evaluations >= self.budget:
-                raise OutOfBudget
+                raise OutOfBudgetError
             self.evaluations += 1
             self._seen[items] = self.passes(items)
         return self._seen[items]
@@ -60,7 +60,7 @@ class Search(Generic[T]):
                 self.candidates = self.candidates[:last]
             self.complete, self.candidates = True, []
             self._check()
-        except OutOfBudget:
+        except OutOfBudgetError:
             return
 
     def _shortest_beginning(self) -> int:

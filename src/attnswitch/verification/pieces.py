@@ -1,4 +1,4 @@
-"""A call taken apart: pieces of query rows small enough that float64 costs no memory to speak of."""
+"""A call taken apart: pieces of query rows so small that float64 costs little memory."""
 
 from __future__ import annotations
 

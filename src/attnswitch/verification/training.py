@@ -1,9 +1,10 @@
 """Training: do two ways of attention part more than one of them does from itself?
 
 N seeded steps of AdamW under each request, from the same weights, on the same prompts in the same
-order, dropout off; master weights and moments in float32, as mixed-precision training keeps them. What "itself" means has to be measured: the baseline is run again as it is
-(on a GPU FlashAttention's backward is not deterministic), and with every site's output moved by
-a rounding, since a run that repeats bit by bit would make any difference look like a fault.
+order, dropout off; master weights and moments in float32, as mixed-precision training keeps them.
+What "itself" means has to be measured: the baseline is run again as it is (on a GPU
+FlashAttention's backward is not deterministic), and with every site's output moved by a rounding,
+since a run that repeats bit by bit would make any difference look like a fault.
 """
 
 from __future__ import annotations

@@ -97,7 +97,9 @@ class Verification:
     def _sites(self) -> Iterator[dict[str, Any]]:
         whole = set(self.whole.sites) if self.whole else set()
         for key, found in (self.local.sites if self.local else {}).items():
-            entry = {"site": found.site.path, "role": found.site.role, "phase": found.phase}
+            entry: dict[str, Any] = {
+                "site": found.site.path, "role": found.site.role, "phase": found.phase,
+            }  # fmt: skip
             entry |= self._of(CANDIDATE, found, key in whole)
             others = [who for who in self.requests if who != CANDIDATE]
             entry |= {who: self._of(who, found, key in whole) for who in others}
@@ -127,7 +129,9 @@ class Verification:
             return None
         sites = []
         for found in self.gradients.values():
-            entry = {"site": found.site.path, "role": found.site.role, "phase": "backward"}
+            entry: dict[str, Any] = {
+                "site": found.site.path, "role": found.site.role, "phase": "backward",
+            }  # fmt: skip
             entry |= _gradient_json(found, CANDIDATE)
             for who in self.requests:
                 if who != CANDIDATE:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from attnswitch.errors import InputError
@@ -93,7 +94,7 @@ def verify(
     found.backends = backends
     found.local = LocalErrors(backends, seed=asked.seed, score_budget=asked.score_budget)
     for one in passes:
-        found.local.watch(model, lambda one=one: one.run(model), one.padding)
+        found.local.watch(model, partial(one.run, model), one.padding)
     progress("judging whole runs")
     found.whole = WholeRuns(model, requests, passes, seed=asked.seed)
     found.whole.compare()
