@@ -32,6 +32,12 @@ def python_of(name: str) -> Path:
         return _environment(name, folders)
 
 
+def folder_of(layer: str) -> Path:
+    """The folder with a layer's distributions, installed first where it is not there yet."""
+    with _locked("build"):
+        return _layer(layer)
+
+
 @contextmanager
 def _locked(name: str) -> Iterator[None]:
     """One builder at a time, other pytest processes included."""

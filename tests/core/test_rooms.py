@@ -34,7 +34,7 @@ ALLOWED = {
     "forbidding": {"guard", "seams", "environment", "policy"},
     "switch": {"policy", "seams", "intent", "guard", "sites", "environment", "backends"},
     "models": {"environment", "policy", "sites"},
-    "verification": {"backends", "switch", "sites", "tracing", "policy"},
+    "verification": {"backends", "switch", "sites", "tracing", "policy", "bench"},
     "comparison": {
         "switch", "tracing", "verification", "bench", "models", "policy", "environment", "backends",
     },

@@ -14,6 +14,7 @@ from rich.text import Text
 
 from attnswitch.report.flash_status import FlashStatus, flash_status
 from attnswitch.report.kernel_groups import KernelGroup, kernel_groups, same_kernels
+from attnswitch.report.lines import LABEL, labelled, print_line
 from attnswitch.report.quantities import bytes_text, count_text, seconds_text
 from attnswitch.report.record_schema import COMPARISON, TRACE, require_schema
 from attnswitch.report.safe_text import one_line, visible
@@ -36,7 +37,6 @@ Record = dict[str, Any]
 _STATE_STYLES = {"on": "bold yellow", "partly on": "bold yellow", "off": "bold green"}
 _FAMILY_STYLES = {"flash": "yellow", "standard": "cyan", "fused": "magenta"}
 _INDENT = 2
-_LABEL = 9  # the width of `Verdict` and what follows it
 
 
 def comparison_text(record: Record, console: Console) -> None:
@@ -107,7 +107,7 @@ def _print_status(record: Record, console: Console) -> None:
         state = f"{status.state.upper():<{state_width}}"
         line = Text("FlashAttention is ").append(state, style=_state_style(status))
         line.append(f" in {name:<{width}}  ").append(status.reason, style="dim")
-        _print(console, line)
+        print_line(console, line)
 
 
 def _state_style(status: FlashStatus) -> str:
@@ -117,14 +117,14 @@ def _state_style(status: FlashStatus) -> str:
 def _print_run(run: Record, index: int, console: Console) -> None:
     origin = f", asked for by {one_line(run['source'], 60)}" if run.get("source") else ""
     part = "baseline" if index == 0 else "candidate"
-    _print(console, Text(name_of(run), style="bold").append(f"  ({part}{origin})", style="dim"))
-    _print(console, Text(visible(run.get("answer") or "(no answer)"), style="italic"), _INDENT)
+    print_line(console, Text(name_of(run), style="bold").append(f"  ({part}{origin})", style="dim"))
+    print_line(console, Text(visible(run.get("answer") or "(no answer)"), style="italic"), _INDENT)
     groups = kernel_groups(run.get("receipts") or [])
     width = max((len(_place(group)) for group in groups), default=0)
     for group in groups:
         _print_group(group, width, console)
     seconds = run.get("seconds") or {}
-    _print(
+    print_line(
         console,
         Text(f"prefill {seconds_text(seconds.get('prefill'))}")
         .append(f" · {seconds_text(seconds.get('decode_per_token'))} per decoded token")
@@ -146,21 +146,21 @@ def _print_group(group: KernelGroup, width: int, console: Console) -> None:
         ran.append(f"  planned was {one_line(group.planned)}", style="bold red")
     kernels = Text(_kernels(group)).append(f"  ({evidence_text(group.evidence)})", style="dim")
     if _INDENT + ran.cell_len + 2 + kernels.cell_len <= console.width:
-        return _print(console, ran.append("  ").append_text(kernels), _INDENT)
-    _print(console, ran, _INDENT)
-    return _print(console, kernels, _INDENT * 2)
+        return print_line(console, ran.append("  ").append_text(kernels), _INDENT)
+    print_line(console, ran, _INDENT)
+    return print_line(console, kernels, _INDENT * 2)
 
 
 def _print_ratios(record: Record, console: Console) -> None:
     ratios, runs = record.get("ratios"), record["runs"]
     if len(runs) < 2 or not ratios:
         return
-    _print(console, Text(f"{name_of(runs[1])} against {name_of(runs[0])}", style="bold"))
+    print_line(console, Text(f"{name_of(runs[1])} against {name_of(runs[0])}", style="bold"))
     unranked = same_kernels(runs[0].get("receipts") or [], runs[1].get("receipts") or [])
     for kind, (label, *_) in COSTS.items():
         words = "same kernels: not ranked" if unranked else ratio_words(kind, ratios.get(kind))
         line = f"{label:<17}  {ratio_with_interval(ratios.get(kind)):<18}  "
-        _print(console, Text(line).append(words, style="dim"), _INDENT)
+        print_line(console, Text(line).append(words, style="dim"), _INDENT)
     console.print()
 
 
@@ -172,26 +172,10 @@ def _print_verdict(record: Record, console: Console) -> None:
     )
     explanation = visible(verdict.get("explanation") or "no explanation was recorded")
     body = Text.assemble((word, style), f"  {explanation}")
-    _labelled(console, "Verdict", body)
-    _labelled(console, "Tokens", Text(tokens_sentence(record)))
-    _labelled(console, "Checks", Text(checks_sentence(record)))
+    labelled(console, "Verdict", body)
+    labelled(console, "Tokens", Text(tokens_sentence(record)))
+    labelled(console, "Checks", Text(checks_sentence(record)))
     for check in verdict.get("checks") or []:
         if not check.get("passes"):
             what = f"{one_line(check.get('what'), 60)} of {one_line(check.get('run'), 32)}"
-            _print(console, Text(f"{what} {check_words(check)}", style="red"), _LABEL)
-
-
-def _labelled(console: Console, label: str, body: Text) -> None:
-    """Print `label` once and `body` beside it; nothing where `body` is empty."""
-    _print(console, body, _LABEL, f"{label:<{_LABEL}}")
-
-
-def _print(console: Console, line: Text, indent: int = 0, first: str = "") -> None:
-    """Print `line` wrapped at words and indented; `first` stands in the first line's margin."""
-    if not line.plain:
-        return
-    for number, piece in enumerate(line.wrap(console, max(console.width - indent, 20), tab_size=4)):
-        piece.rstrip()
-        margin = Text(" " * indent if number or not first else first)
-        whole = margin.append_text(piece) if piece.plain else Text()
-        console.print(whole, highlight=False, soft_wrap=True)
+            print_line(console, Text(f"{what} {check_words(check)}", style="red"), LABEL)

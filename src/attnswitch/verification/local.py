@@ -7,23 +7,27 @@ reference and dropped at once: memory beyond the pass is one attention call.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
-from attnswitch.backends import attend_with, exact, replace_backend
+from attnswitch.backends import attend_with, exact
 from attnswitch.errors import AttnSwitchError
-from attnswitch.policy.requests import Request
-from attnswitch.sites import find_sites
-from attnswitch.switch import apply
 from attnswitch.types import Site
+from attnswitch.verification.answering import (
+    REFERENCE,
+    YARDSTICK,
+    Place,
+    answering,
+    phase_at,
+    rows_that_count,
+)
+from attnswitch.verification.attention_call import AttentionCall
 from attnswitch.verification.rule import Judgement, judge
 
-YARDSTICK = Request("yardstick", "backend", "verify")
-REFERENCE = Request("reference", "backend", "verify")
+__all__ = ["REFERENCE", "YARDSTICK", "LocalError", "local_errors"]
 
 
 @dataclass(frozen=True)
@@ -67,45 +71,28 @@ def local_errors(
     """
     found: list[LocalError] = []
     judged = [name for name in dict.fromkeys(backends) if name not in ("eager", "auto")]
-    with _following(model) as current:
 
-        def answer(query: Any, key: Any, value: Any, *args: Any, **kwargs: Any) -> torch.Tensor:
-            site = current[-1] if current else Site("", "other")
-            call = (query, key, value, *args)
-            standard = exact.yardstick(*call, **kwargs)
-            truth = exact.compute(*call, **kwargs, dtype=torch.float64)
-            rows = _rows_for(site, query, rows_to_judge)
-            for name in judged:
-                other = attend_with(name)(*call, **kwargs)
-                judgement = judge(_select(other, rows), _select(standard, rows),
-                                  _select(truth, rows))  # fmt: skip
-                found.append(LocalError(site, _phase(site, query), name, judgement))
-            return standard
+    def answer(place: Place, call: AttentionCall) -> torch.Tensor:
+        standard = call.carried_out_by(exact.yardstick)
+        truth = exact.compute(
+            call.query, call.key, call.value, call.attn_mask, 0.0, call.is_causal,
+            scale=call.scale, enable_gqa=True, dtype=torch.float64,
+        )  # fmt: skip
+        batch, rows = call.query.shape[0], call.query.shape[-2]
+        counting = rows_that_count(place.site, batch, rows, rows_to_judge)
+        for name in judged:
+            other = call.carried_out_by(attend_with(name))
+            judgement = judge(_select(other, counting), _select(standard, counting),
+                              _select(truth, counting))  # fmt: skip
+            phase = phase_at(place.site, rows)
+            found.append(LocalError(place.site, phase, name, judgement))
+        return standard
 
-        replace_backend("yardstick", answer)
-        try:
-            with apply(model, YARDSTICK), torch.no_grad():
-                forward()
-        finally:
-            replace_backend("yardstick", None)
+    with answering(model, answer), torch.no_grad():
+        forward()
     if judged and not found:
         raise AttnSwitchError("no attention call was seen in the pass that was to be judged")
     return found
-
-
-def _phase(site: Site, query: torch.Tensor) -> str:
-    if site.role in ("vision_tower", "projector"):
-        return "vision"
-    return "decode" if query.shape[-2] == 1 else "prefill"
-
-
-def _rows_for(site: Site, query: torch.Tensor, rows: torch.Tensor | None) -> torch.Tensor | None:
-    """[B, T] where it applies to this call: language sites with as many query rows."""
-    if rows is None or site.role in ("vision_tower", "projector"):
-        return None
-    if query.ndim != 4 or (query.shape[0], query.shape[2]) != tuple(rows.shape):
-        return None
-    return rows
 
 
 def _select(out_BHTE: torch.Tensor, rows_BT: torch.Tensor | None) -> torch.Tensor:
@@ -113,20 +100,3 @@ def _select(out_BHTE: torch.Tensor, rows_BT: torch.Tensor | None) -> torch.Tenso
     if rows_BT is None:
         return out_BHTE
     return out_BHTE.transpose(1, 2)[rows_BT.to(out_BHTE.device)]
-
-
-@contextmanager
-def _following(model: Any) -> Iterator[list[Site]]:
-    """A list whose last entry is the site that is running."""
-    running: list[Site] = []
-    handles = []
-    for site, module in find_sites(model).values():
-        handles.append(module.register_forward_pre_hook(lambda *_, s=site: running.append(s)))
-        handles.append(
-            module.register_forward_hook(lambda *_: running.pop() and None, always_call=True)
-        )
-    try:
-        yield running
-    finally:
-        for handle in handles:
-            handle.remove()

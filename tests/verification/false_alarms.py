@@ -1,0 +1,92 @@
+"""How often a healthy pair is called a bug: seeded runs over the LLaVA family and dtypes.
+
+    python -m tests.verification.false_alarms --runs 200
+
+Each run is a new model of the next class and dtype with its own random weights and tokens, on
+which FlashAttention's kernel and `blockwise` are verified: one prompt with decoded tokens, and a
+batch with padding on one side. Prints each alarm, and the number. Exit status 1 above one in 200.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+
+import attnswitch
+from tests.family import roster
+from tests.family.tiny import IMAGE_TOKEN, PAD_TOKEN, Tiny, _cast
+
+DTYPES = (torch.float32, torch.bfloat16, torch.float16)
+# FlashAttention refuses a part of these; needing timm is another matter, see roster.
+CLASSES = tuple(t for t in roster.RUNNABLE if t.model_type not in roster.REFUSES_FLASH)
+# How wide the logits are: from nearly uniform attention to peaked (`tiny` itself uses 1.4).
+SPREADS = (0.7, 1.0, 1.4)
+
+
+def cases() -> Iterator[tuple[Tiny, torch.dtype]]:
+    """Classes and dtypes in turn, so that any number of runs covers them evenly."""
+    yield from itertools.cycle(itertools.product(CLASSES, DTYPES))
+
+
+def model_of(tiny: Tiny, dtype: torch.dtype, seed: int) -> Any:
+    """A model of the class whose weights, and the width of whose logits, follow from `seed`."""
+    model = tiny.model(torch.float32)
+    generator = torch.Generator().manual_seed(seed)
+    spread = SPREADS[seed % len(SPREADS)]
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.ndim >= 2:
+                noise = torch.randn(parameter.shape, generator=generator)
+                parameter.copy_(noise * spread / parameter[0].numel() ** 0.5)
+    return _cast(model, dtype)
+
+
+def inputs_of(tiny: Tiny, dtype: torch.dtype, seed: int) -> list[dict[str, torch.Tensor]]:
+    """One prompt, and two padded on the left or (every other seed) on the right."""
+    generator = torch.Generator().manual_seed(seed)
+    side = "left" if seed % 2 else "right"
+    both = [tiny.inputs(1, 1, "left", dtype), tiny.inputs(2, 1, side, dtype)]
+    for given in both:
+        ids = given["input_ids"]
+        words = (ids != IMAGE_TOKEN) & (ids != PAD_TOKEN) & (ids < 90) & (ids > 2)
+        ids[words] = torch.randint(5, 70, (int(words.sum()),), generator=generator)
+    return both
+
+
+def run(tiny: Tiny, dtype: torch.dtype, seed: int, **wanted: Any) -> Any:
+    """The verification of one healthy pair."""
+    model = model_of(tiny, dtype, seed)
+    return attnswitch.verify(
+        model, inputs_of(tiny, dtype, seed), max_new_tokens=4, seed=seed, **wanted
+    )
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run, print and count."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--runs", type=int, default=200)
+    parser.add_argument("--first-seed", type=int, default=0)
+    parser.add_argument("--gradients", action="store_true")
+    options = parser.parse_args(arguments)
+    alarms = 0
+    numbered = zip(range(options.first_seed, options.first_seed + options.runs), cases(),
+                   strict=False)  # fmt: skip
+    for seed, (tiny, dtype) in numbered:
+        found = run(tiny, dtype, seed, gradients=options.gradients)
+        if not found.agrees:
+            alarms += 1
+            print(f"ALARM seed {seed} {tiny.model_type} {dtype}: {len(found.failures)} findings")
+            for failure in found.failures[:4]:
+                print(f"    {failure.kind} {failure.who} {failure}")
+        sys.stdout.flush()
+    print(f"{alarms} false alarms in {options.runs} runs")
+    return int(alarms * 200 > options.runs)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
