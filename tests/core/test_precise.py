@@ -7,7 +7,7 @@ import torch
 
 import attnswitch
 from attnswitch.comparison.judging import last_logits
-from attnswitch.verification.local import REFERENCE, YARDSTICK
+from attnswitch.verification.answering import REFERENCE, YARDSTICK
 from attnswitch.verification.precise import one_precision_up, upcast
 from attnswitch.verification.rule import judge
 from tests.core import tiny_llava

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from attnswitch.switch import RequestLike, apply
-from attnswitch.verification.local import REFERENCE, YARDSTICK
+from attnswitch.verification.answering import REFERENCE, YARDSTICK
 from attnswitch.verification.precise import one_precision_up, upcast
 from attnswitch.verification.rule import Judgement, judge
 

@@ -6,19 +6,18 @@ step. Padding is judged too, on a batch made of the same prompt twice, one of th
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 
+from attnswitch.comparison.local import LocalError, local_errors
 from attnswitch.comparison.runs import Run, generate
 from attnswitch.switch import apply
-from attnswitch.types import Receipt
-from attnswitch.verification.local import REFERENCE, YARDSTICK, LocalError, local_errors
+from attnswitch.verification.answering import REFERENCE, YARDSTICK
 from attnswitch.verification.precise import one_precision_up, upcast
-from attnswitch.verification.rule import FACTOR, Errors, Judgement, judge
+from attnswitch.verification.rule import Judgement, judge
 
 # The local check runs the reference at each site of each step; a few decoded tokens show the
 # decode path, more would only repeat it.
@@ -133,7 +132,7 @@ def judge_runs(
         lasts = _under_each(model, runs, padded, lambda given: last_logits(model, given))
         checks += _check(runs, lasts, "logits of a left-padded batch")
     on_step("judging every site on the same inputs")
-    sites = _pooled(_local(model, runs, inputs, padded, tokens))
+    sites = _local(model, runs, inputs, padded, tokens)
     allowed = next(c for c in checks if c.run == candidate.request.word).judgement.allowed.max
     difference = _first_difference(tokens, candidate.tokens, answers["reference"], allowed)
     return Verdict(checks, sites, difference)
@@ -169,44 +168,11 @@ def _local(
     padded: Mapping[str, Any] | None,
     tokens: Sequence[int],
 ) -> list[LocalError]:
-    judged = dict.fromkeys(_carried_out(r) for run in runs for r in run.receipts)
-    backends = [name for name in judged if name is not None]
     steps = tokens[:LOCAL_STEPS]
-    found = local_errors(model, backends, lambda: answer_logits(model, inputs, steps))
+    passes: list[Any] = [(lambda: answer_logits(model, inputs, steps), None)]
     if padded is not None:
-        rows = padded["attention_mask"].bool()
-        found += local_errors(model, backends, lambda: last_logits(model, padded), rows)
-    return found
-
-
-def _carried_out(receipt: Receipt) -> str | None:
-    """The backend to judge: the planned one, or what ran where the project chose for itself."""
-    return receipt.backend if receipt.planned in (None, "auto") else receipt.planned
-
-
-def _pooled(errors: Sequence[LocalError]) -> list[LocalError]:
-    """One judgement for each site, phase and backend, over all its calls together.
-
-    A decoded token's output is a hundred numbers; taken alone, its root mean square says little.
-    """
-    groups: dict[tuple[str, str, str], list[LocalError]] = {}
-    for error in errors:
-        groups.setdefault((error.site.path, error.phase, error.backend), []).append(error)
-    return [
-        replace(group[0], judgement=_together([e.judgement for e in group]))
-        for group in groups.values()
-    ]
-
-
-def _together(calls: Sequence[Judgement]) -> Judgement:
-    """The rule over several calls: the largest of the largest, the mean of the squares."""
-    error, yardstick = (
-        Errors(max(e.max for e in each), math.sqrt(sum(e.rms**2 for e in each) / len(each)))
-        for each in ([c.error for c in calls], [c.yardstick_error for c in calls])
-    )
-    floor = max(c.allowed.max - FACTOR * c.yardstick_error.max for c in calls)
-    allowed = Errors(FACTOR * yardstick.max + floor, FACTOR * yardstick.rms)
-    return Judgement(error, yardstick, allowed, all(c.finite for c in calls))
+        passes.append((lambda: last_logits(model, padded), padded["attention_mask"].bool()))
+    return local_errors(model, runs, passes)
 
 
 def _first_difference(

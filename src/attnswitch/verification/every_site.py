@@ -5,9 +5,10 @@ compared with standard attention in fp32 and in float64, piece by piece. The pas
 answer that passed, so that one wrong layer does not spoil the inputs of the next. What was
 compared is dropped at once: memory beyond the pass is one attention call.
 
-The yardstick is one of many: it sums over keys in some order. The largest of a few hundred errors
-depends on that order, so before a call is said to fail, standard attention is computed again with
-the keys shuffled, and the largest of its errors is the one that is doubled.
+The yardstick is one of many: it sums over keys, and over the width of a head, in some order. The
+largest of a few hundred errors depends on that order, so before a call is said to fail, standard
+attention is computed again with both shuffled, and the largest of its errors is the one that is
+doubled.
 """
 
 from __future__ import annotations
@@ -31,8 +32,8 @@ from attnswitch.verification.sampling import SCORES, RowsSeen, choose_rows
 from attnswitch.verification.statistics import Statistics
 from attnswitch.verification.symptoms import diagnose
 
-# Orders of the keys in which the yardstick is computed before a call is said to fail.
-SHUFFLES = 4
+# Orders in which the yardstick is computed before a call is said to fail.
+SHUFFLES = 8
 # {site path: backend} of each of those who are judged, by what they are called.
 Backends = Mapping[str, Mapping[str, str]]
 
@@ -150,15 +151,18 @@ class LocalErrors:
     def _shuffled(
         self, call: AttentionCall, chosen: torch.Tensor, padding: torch.Tensor | None
     ) -> Iterator[Pool]:
-        """The errors of standard attention with its keys in other orders, as candidates."""
+        """The errors of standard attention with its sums in other orders, as candidates."""
         for number in range(SHUFFLES):
             generator = torch.Generator().manual_seed(self._seed * 1_000_003 + number)
-            order = torch.randperm(call.key.shape[-2], generator=generator).to(call.key.device)
+            keys, width = (
+                torch.randperm(size, generator=generator).to(call.key.device)
+                for size in call.key.shape[-2:]
+            )
             pool = Pool()
             for piece in pieces(call, chosen):
                 counts = piece.counting(padding)
                 if bool(counts.any()):
-                    standard = _standard_piece(piece.with_keys(order), call)[counts]
+                    standard = _standard_piece(piece.reordered(keys, width), call)[counts]
                     pool.add(standard, standard, piece.attention(torch.float64)[counts])
             yield pool
 

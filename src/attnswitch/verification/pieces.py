@@ -40,11 +40,12 @@ class Piece:
             scale=self.scale if scale is None else scale, enable_gqa=True, dtype=dtype,
         )  # fmt: skip
 
-    def with_keys(self, order: torch.Tensor) -> Piece:
-        """The same rows with their keys in another order [S]."""
-        mask = self.mask
+    def reordered(self, keys: torch.Tensor, width: torch.Tensor) -> Piece:
+        """The same attention with its sums in another order: over keys [S] and over width [D]."""
+        mask, order = self.mask, keys
         return replace(
-            self, key=self.key[:, :, order], value=self.value[:, :, order],
+            self, query=self.query[..., width], key=self.key[:, :, order][..., width],
+            value=self.value[:, :, order],
             mask=mask if mask is None or mask.shape[-1] == 1 else mask[..., order],
         )  # fmt: skip
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import torch
@@ -108,11 +109,16 @@ class Workspace:
         self, rows: torch.Tensor, name: str, source: torch.Tensor, start: int, out: torch.Tensor,
         factor: float = 1.0,
     ) -> torch.Tensor:  # fmt: skip
-        """Fill ``out`` (G, N, S) with factor · ``rows`` (G, N, W) · (keys or values)ᵀ."""
+        """Fill ``out`` (G, N, S) with factor · ``rows`` (G, N, W) · (keys or values)ᵀ.
+
+        A product may apply its factor to the rows, which rounds them once more; only a power of
+        two rounds nothing. Any other factor therefore comes after the product.
+        """
+        exact = math.frexp(factor)[0] == 0.5
         for first, last, part in self._chunks(name, source, start, start + out.shape[-1]):
             target = out.narrow(2, first - start, last - first)
-            target.baddbmm_(rows, part.transpose(1, 2), beta=0, alpha=factor)
-        return out
+            target.baddbmm_(rows, part.transpose(1, 2), beta=0, alpha=factor if exact else 1.0)
+        return out if exact else out.mul_(factor)
 
     def times(
         self, weights: torch.Tensor, name: str, source: torch.Tensor, start: int, out: torch.Tensor,
