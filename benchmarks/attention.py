@@ -90,7 +90,7 @@ def _selected(options: argparse.Namespace) -> list[tuple[Case, str, str]]:
         and options.tokens in (None, case.tokens)
         and options.mask in (None, case.mask)
     ]
-    return [(c, d, p) for c in chosen for d in options.dtype for p in options.direction]
+    return [(c, d, p) for p in options.direction for c in chosen for d in options.dtype]
 
 
 def _time(case: Case, dtype: str, backward: bool, options: argparse.Namespace) -> dict[str, Any]:

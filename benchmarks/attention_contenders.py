@@ -40,8 +40,8 @@ def contenders(case: Case, backward: bool) -> tuple[dict[str, Attend], dict[str,
             continue
         if attend is None:
             left_out[name] = f"takes no {case.mask} mask of this form"
-        elif backward and case.score_elements > BACKWARD_SCORES:
-            left_out[name] = reason_for_size(case)
+        elif case.score_elements > limit:
+            left_out[name] = f"{case.score_elements:,} scores take it minutes a call"
         else:
             found[name] = attend
     return found, left_out
