@@ -20,7 +20,7 @@ class AnsweredBackward(torch.autograd.Function):
     @classmethod
     def answer(cls, call: AttentionCall, backward: Backward) -> torch.Tensor:
         """[B, H, T, E], connected to the graph of query, key and value."""
-        return cls.apply(call.query, call.key, call.value, call, backward)
+        return cls.apply(call.query, call.key, call.value, call.attn_mask, call, backward)
 
     @staticmethod
     def forward(
@@ -28,17 +28,31 @@ class AnsweredBackward(torch.autograd.Function):
         query: torch.Tensor,
         key: torch.Tensor,
         value: torch.Tensor,
+        mask: torch.Tensor | None,
         call: AttentionCall,
         backward: Backward,
     ) -> torch.Tensor:
         """The yardstick's answer."""
-        ctx.save_for_backward(query, key, value)
-        ctx.rest = (call.attn_mask, call.is_causal, call.scale)
+        ctx.save_for_backward(query, key, value, mask)
+        ctx.rest = (call.is_causal, call.scale)
         ctx.answer = backward
-        return AttentionCall(query, key, value, *ctx.rest).carried_out_by(exact.yardstick)
+        return AttentionCall(query, key, value, mask, *ctx.rest).carried_out_by(exact.yardstick)
 
     @staticmethod
     def backward(ctx: Any, grad: torch.Tensor) -> Any:
-        """Gradients of query, key and value."""
+        """Gradients of query, key and value, and of a mask that is learned."""
         call = AttentionCall(*ctx.saved_tensors, *ctx.rest)
-        return (*ctx.answer(call, grad), None, None)
+        mask_grad = _of_mask(call, grad) if ctx.needs_input_grad[3] else None
+        return (*ctx.answer(call, grad), mask_grad, None, None)
+
+
+def _of_mask(call: AttentionCall, grad: torch.Tensor) -> torch.Tensor:
+    """The yardstick's gradient of an additive mask, such as relative positions."""
+    assert call.attn_mask is not None
+    with torch.enable_grad():
+        mask = call.attn_mask.detach().requires_grad_()
+        given = (t.detach() for t in (call.query, call.key, call.value))
+        out = AttentionCall(*given, mask, call.is_causal, call.scale).carried_out_by(
+            exact.yardstick
+        )
+        return torch.autograd.grad(out, mask, grad.to(out.dtype))[0]

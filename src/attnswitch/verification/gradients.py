@@ -147,7 +147,9 @@ def _through(
         query, key, value = (
             t.detach().requires_grad_() for t in (call.query, call.key, call.value)
         )
-        fresh = AttentionCall(query, key, value, call.attn_mask, call.is_causal, call.scale)
+        # A learned mask's own gradient is not judged here: its weight's is, in whole runs.
+        mask = call.attn_mask if call.attn_mask is None else call.attn_mask.detach()
+        fresh = AttentionCall(query, key, value, mask, call.is_causal, call.scale)
         out = carry_out(backend, place, fresh)
         return torch.autograd.grad(out, (query, key, value), grad.to(out.dtype))
 
