@@ -51,8 +51,7 @@ def _of_mask(call: AttentionCall, grad: torch.Tensor) -> torch.Tensor:
     assert call.attn_mask is not None
     with torch.enable_grad():
         mask = call.attn_mask.detach().requires_grad_()
-        given = (t.detach() for t in (call.query, call.key, call.value))
-        out = AttentionCall(*given, mask, call.is_causal, call.scale).carried_out_by(
-            exact.yardstick
-        )
+        query, key, value = (t.detach() for t in (call.query, call.key, call.value))
+        fresh = AttentionCall(query, key, value, mask, call.is_causal, call.scale)
+        out = fresh.carried_out_by(exact.yardstick)
         return torch.autograd.grad(out, mask, grad.to(out.dtype))[0]
