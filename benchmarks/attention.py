@@ -18,7 +18,7 @@ import torch
 from attention_accuracy import measure_accuracy
 from attention_contenders import contenders
 from attention_memory import measure_memory
-from attention_report import draw, write_table
+from attention_report import draw, write_page, write_table
 from attention_shapes import Case, cases
 
 from attnswitch.bench.statistics import estimate, ratio
@@ -53,8 +53,7 @@ def main(arguments: list[str] | None = None) -> int:
     if "accuracy" in options.part:
         found["accuracy"] = measure_accuracy()
         save()
-    with (options.output / "attention.md").open("w", encoding="utf-8") as file:
-        write_table(found["rows"], file, found["memory"], found["accuracy"])
+    write_page(found, options.output / "attention.md")
     write_table([], sys.stdout, found["memory"], found["accuracy"])
     if found["rows"]:
         draw(found["rows"], options.output / "attention.svg")
