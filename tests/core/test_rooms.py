@@ -32,7 +32,7 @@ ALLOWED = {
         "backends", "intent", "guard", "sites", "environment", "whereabouts", "policy", "running",
     },
     "forbidding": {"guard", "seams", "environment", "policy"},
-    "switch": {"policy", "seams", "intent", "guard", "sites", "environment", "backends"},
+    "switch": {"policy", "seams", "intent", "guard", "sites", "environment", "whereabouts"},
     "models": {"environment", "policy", "sites"},
     "verification": {"backends", "switch", "sites", "tracing", "policy"},
     "comparison": {

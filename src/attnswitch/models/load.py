@@ -6,7 +6,7 @@ Everything that can be wrong with a checkpoint is one clear line: foreign except
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -118,7 +118,7 @@ def _asked_in_config(raw: dict[str, Any], shown: str) -> Request | None:
     if "use_flash_attention" not in raw:
         return None
     policy = {"use_flash_attention": raw["use_flash_attention"]}
-    return request_from_mapping(policy, f"config.json of {shown}")
+    return replace(request_from_mapping(policy, f"config.json of {shown}"), origin="checkpoint")
 
 
 def _config(where: str, shown: str, raw: dict[str, Any], trust_remote_code: bool) -> Any:

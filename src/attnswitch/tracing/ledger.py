@@ -196,6 +196,7 @@ def _receipt(tally: _Tally) -> Receipt:
         dtype=tally.dtype,
         shapes=tally.shapes,
         mask="; ".join(tally.masks) or None,
+        rule=asked.rule or None if asked else None,
         refused=[{"backend": r.backend, "reasons": list(r.reasons)} for r in asked.refused]
         if asked
         else [],
