@@ -25,7 +25,7 @@ class _PerThread(threading.local):
     def __init__(self) -> None:
         self.stack: list[Choice] = []
         self.modules: list[Any] = []
-        self.decided: Choice | None = None
+        self.decided: tuple[Choice, ...] | None = None
 
 
 _thread = _PerThread()
@@ -69,12 +69,13 @@ def module_of_call() -> Any:
 
 
 def for_call(choice: Choice, call: AttentionCall) -> Choice:
-    """What a choice means for one call: itself, or what its rules decide, which is kept."""
+    """What a choice means for one call: itself, or what its rules decide."""
     if not isinstance(choice, RuledChoice):
         return choice
     decided = choice.decide(call)
-    if not _compiling():
-        _thread.decided = decided
+    noted = _thread.decided
+    if noted is not None and not any(one is decided for one in noted) and not _compiling():
+        _thread.decided = (*noted, decided)
     return decided
 
 
@@ -83,14 +84,15 @@ def _compiling() -> bool:
     return bool(torch.compiler.is_compiling())
 
 
-def forget_decided() -> None:
-    """A site begins: what rules decided before on this thread is no longer of interest."""
-    _thread.decided = None
+def note_decisions() -> None:
+    """Keep what rules decide on this thread from now on, for `take_decisions`."""
+    _thread.decided = ()
 
 
-def decided() -> Choice | None:
-    """What rules decided last on this thread since `forget_decided`, or None."""
-    return _thread.decided
+def take_decisions() -> tuple[Choice, ...]:
+    """What rules decided on this thread since `note_decisions`, each choice once; ends it."""
+    noted, _thread.decided = _thread.decided, None
+    return noted or ()
 
 
 def of_call() -> Choice | None:

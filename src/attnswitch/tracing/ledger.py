@@ -38,7 +38,8 @@ class Call:
     """A call of a site, or `times` calls that are alike.
 
     `guarded`: FlashAttention was barred on this thread; `everywhere`: in the whole process.
-    `declared`: what the model's own settings say where nothing was asked.
+    `declared`: what the model's own settings say where nothing was asked. `decided`: what rules
+    decided while the site ran.
     """
 
     site: Site
@@ -50,6 +51,16 @@ class Call:
     times: int = 1
     everywhere: bool = False
     declared: str | None = None
+    decided: tuple[Choice, ...] = ()
+
+    def settle(self, decided: tuple[Choice, ...]) -> None:
+        """Rules decided at this call: it is of another form than one they decide otherwise."""
+        self.asked, self.decided = decided[-1], decided
+        self.form = (self.form, tuple((c.source, c.backend) for c in decided))
+
+    def asked_for(self, backend: str | None) -> Choice | None:
+        """The choice that `backend` ran by, where rules decided several times in one call."""
+        return next((c for c in self.decided if c.backend == backend), self.asked)
 
 
 # What one call of a site ran: which backend and family, and how many times a call.
@@ -68,6 +79,16 @@ class Ledger:
         self._tallies: dict[Any, _Tally] = {}
         self._known: dict[tuple[str, str, Any], Counter[_Ran]] = {}
         self._pending: list[Call] = []
+        self._waiting: list[Call] = []
+
+    def knows(self, call: Call) -> bool:
+        """Whether a call of this form was profiled before."""
+        return self._form_key(call) in self._known
+
+    def wait(self, calls: list[Call]) -> None:
+        """Calls that rules decided as never before, in a pass that was not profiled: they stand
+        for what the next profiled call of their form runs."""
+        self._waiting += calls
 
     def add(self, call: Call) -> None:
         """A site computes attention in the pass that is under way."""
@@ -86,6 +107,8 @@ class Ledger:
         if profiled:
             for one in self._learn(calls, seen):
                 self.add_outside(one, default, backward=backward)
+            calls = [*calls, *(call for call in self._waiting if self.knows(call))]
+            self._waiting = [call for call in self._waiting if not self.knows(call)]
         for call in calls:
             self._count(call)
 
@@ -113,11 +136,13 @@ class Ledger:
         return range_name(call.site, call.phase), call.phase, call.form
 
     def _tally(self, call: Call, backend: str | None, family: str | None) -> _Tally:
-        key = (call.site.path, call.site.role, call.phase, backend, family)
+        asked = call.asked_for(backend)
+        by = (asked.source, asked.backend) if asked and call.decided else None
+        key = (call.site.path, call.site.role, call.phase, backend, family, by)
         tally = self._tallies.get(key)
         if tally is None:
             tally = self._tallies[key] = _Tally(call.site, call.phase, backend, family)
-        tally.asked, tally.dtype = call.asked, tally.dtype or call.dtype
+        tally.asked, tally.dtype = asked, tally.dtype or call.dtype
         tally.declared = call.declared
         return tally
 
@@ -150,7 +175,7 @@ class Ledger:
         self, one: Seen, phase: str, asked: Choice | None, *, times: int = 1, guarded: bool = False
     ) -> None:
         """Attention that was seen, or counted at the operator, where no site is known."""
-        key = (None, None, phase, one.backend, one.family)
+        key = (None, None, phase, one.backend, one.family, None)
         tally = self._tallies.setdefault(
             key, _Tally(None, phase, one.backend, one.family, asked=asked)
         )
@@ -166,6 +191,10 @@ class Ledger:
 
     def receipts(self) -> list[Receipt]:
         """One receipt a tally, in the order the sites first ran."""
+        if self._waiting:
+            waiting, self._waiting = self._waiting, []
+            for call in waiting:
+                self._count(call)
         return [_receipt(tally) for tally in self._tallies.values() if tally.calls]
 
 

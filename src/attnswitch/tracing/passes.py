@@ -11,6 +11,7 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from attnswitch import guard, intent
@@ -57,8 +58,9 @@ class PassWatcher:
             if due and not profiler_is_taken():
                 output = self._profiled(model, form, forward, args, kwargs)
             else:
+                intent.note_decisions()
                 output = forward(*args, **kwargs)
-                self._repeat(form)
+                self._repeat(form, {(c.source, c.backend) for c in intent.take_decisions()})
         finally:
             self._thread.inside = False
         self._changed()
@@ -79,9 +81,15 @@ class PassWatcher:
             self._ledger.end_forward(seen, profiled=True, default=intent.of_process())
         return output
 
-    def _repeat(self, form: Any) -> None:
+    def _repeat(self, form: Any, decided: set[tuple[str, str]]) -> None:
         with self._lock:
-            for call in self._calls.get(form, ()):
+            calls = self._calls.get(form, ())
+            if decided != {(c.source, c.backend) for call in calls for c in call.decided}:
+                # Rules decided otherwise than in the pass that was profiled: look again.
+                self._passes[form] = 0
+                calls = [replace(c, form="not seen", asked=intent.of_process(), decided=())
+                         for c in calls]  # fmt: skip
+            for call in calls:
                 self._ledger.add(call)
             self._ledger.end_forward([], profiled=False)
             for one in self._outside.get(form, ()):
@@ -157,6 +165,7 @@ class _SiteMarks:
             record = torch.profiler.record_function(range_name(site, phase))
             record.__enter__()
             self._open.append((module, record))
+            intent.note_decisions()
 
         return enter
 
@@ -166,6 +175,9 @@ class _SiteMarks:
         if torch.compiler.is_compiling():
             return
         if any(owner is module for owner, _ in self._open):
+            decided = intent.take_decisions()
+            if decided:
+                self.calls[-1].settle(decided)
             while self._open:
                 owner, record = self._open.pop()
                 record.__exit__(None, None, None)

@@ -100,6 +100,11 @@ class Watch:
     def _account(self, one: Pass, seen: list[Seen] | None) -> None:
         counted = Counter(name for ran in one.flash for name in ran.names)
         default = intent.of_process()
+        if seen is None and any(c.decided and not self._ledger.knows(c) for c in one.calls):
+            self._ledger.wait(one.calls)
+            self._forms[one.form] = 0
+            return
+        form, one.form = one.form, _with_decisions(one)
         if seen is not None:
             seen = _believable(seen, counted)
             self._flash[one.form] = counted
@@ -112,7 +117,7 @@ class Watch:
             seen = one.flash  # not what ran when a pass of this form was last profiled
             for call in one.calls:
                 call.form = (call.form, "counted")
-            self._forms[one.form] = 0
+            self._forms[form] = 0
         elif seen is None:
             for again in self._outside.get(one.form, ()):
                 self._ledger.add_outside(again, default, backward=one.backward)
@@ -145,11 +150,16 @@ class Watch:
         dtype = str(hidden.dtype).removeprefix("torch.") if hidden is not None else None
         one.calls.append(self._call(site, module, phase, one.form, dtype))
         one.open_range(range_name(site, phase))
+        intent.note_decisions()
 
     def leave_site(self) -> None:
         """A site's forward ends."""
-        if self._thread.current is not None:
-            self._thread.current.close_range()
+        one = self._thread.current
+        if one is not None:
+            decided = intent.take_decisions()
+            if one.calls and decided:
+                one.calls[-1].settle(decided)
+            one.close_range()
 
     # What taps tell -----------------------------------------------------------------------------
 
@@ -220,6 +230,12 @@ class Watch:
             if found[ran.range_name] > calls[ran.range_name]:
                 calls[ran.range_name] += 1
                 one.calls.append(self._call(site, module, "backward", one.form, ran.dtype))
+
+
+def _with_decisions(one: Pass) -> Any:
+    """The form of a pass, with what rules decided in it."""
+    decided = tuple((c.source, c.backend) for call in one.calls for c in call.decided)
+    return (one.form, decided) if decided else one.form
 
 
 def _believable(seen: list[Seen], counted: Counter[str]) -> list[Seen]:
