@@ -4,6 +4,7 @@
     with attnswitch.use("standard"): ...         this process, for a while
     with attnswitch.trace(model) as t: ...       what ran: t.receipts
     with attnswitch.forbid("flash"): ...         raises at the call; require("flash") likewise
+    attnswitch.explain(config, "standard")       what would run where, and why; needs no weights
 
 Importing this package imports no torch.
 """
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from attnswitch.compare import compare as compare
     from attnswitch.errors import AttnSwitchError as AttnSwitchError
+    from attnswitch.explaining.explain import explain as explain
     from attnswitch.forbidding import forbid as forbid
     from attnswitch.forbidding import require as require
     from attnswitch.switch import Plan as Plan
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "apply": "attnswitch.switch",
+    "explain": "attnswitch.explaining.explain",
     "use": "attnswitch.switch",
     "Plan": "attnswitch.switch",
     "trace": "attnswitch.tracing.observer",
@@ -33,7 +36,7 @@ _HOMES = {
     "AttnSwitchError": "attnswitch.errors",
 }
 
-__all__ = ["AttnSwitchError", "Plan", "apply", "forbid", "require", "trace", "use"]
+__all__ = ["AttnSwitchError", "Plan", "apply", "explain", "forbid", "require", "trace", "use"]
 
 
 def __getattr__(name: str) -> Any:

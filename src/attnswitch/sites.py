@@ -35,6 +35,21 @@ def find_sites(model: Any) -> dict[str, tuple[Site, Any]]:
     return found
 
 
+def takes_sdpa(model: Any, site: Site) -> bool:
+    """Whether another kernel than the model's own eager code can run at a site.
+
+    The innermost transformers model around it says so, for sites that follow its table.
+    """
+    if site.reach != "interface":
+        return site.reach == "operator"
+    owner, module = type(model), model
+    for name in site.path.split("."):
+        module = getattr(module, name)
+        if hasattr(module, "_supports_sdpa"):
+            owner = type(module)
+    return bool(getattr(owner, "_supports_sdpa", True))
+
+
 def find_entries(model: Any, paths: Iterable[str]) -> list[Any]:
     """The modules by which a run can enter the part of `model` that holds the sites at `paths`.
 

@@ -20,7 +20,7 @@ from attnswitch.policy.files import read_policy, request_from_mapping
 from attnswitch.policy.precedence import settle
 from attnswitch.policy.requests import Origin, Request, parse_request
 from attnswitch.policy.unmatched import globs_without_site
-from attnswitch.sites import find_entries, find_sites
+from attnswitch.sites import find_entries, find_sites, takes_sdpa
 from attnswitch.types import Choice, Circumstances, RuledChoice, Site
 from attnswitch.whereabouts import current_place
 
@@ -310,10 +310,7 @@ def _choose(
     torch: Any, model: Any, module: Any, site: Site, request: Request, machine: Mapping[str, Any]
 ) -> Choice:
     known = _circumstances(torch, module if any(True for _ in module.parameters()) else model)
-    owner = _owner_class(model, site.path)
-    sdpa = site.reach == "operator" or (
-        site.reach == "interface" and bool(getattr(owner, "_supports_sdpa", True))
-    )
+    sdpa = takes_sdpa(model, site)
     call = Circumstances(
         device=known.device, dtype=known.dtype, capability=known.capability,
         head_dim=getattr(module, "head_dim", None),
@@ -325,16 +322,6 @@ def _choose(
         # Whatever the call, its own code runs.
         return replace(choice.outcomes[0], rule="its own code is all that can run here")
     return choice
-
-
-def _owner_class(model: Any, path: str) -> type:
-    """The class of the innermost transformers model around a site (or of the model itself)."""
-    owner, module = type(model), model
-    for name in path.split("."):
-        module = getattr(module, name)
-        if hasattr(module, "_supports_sdpa"):
-            owner = type(module)
-    return owner
 
 
 def _carry_out(model: Any, modules: dict[str, Any], plan: Plan, overrides: bool) -> None:

@@ -46,12 +46,20 @@ READERS: dict[str, Callable[[AttentionCall], Any]] = {
 def dtype_of(query: Any) -> str:
     """The dtype that attention is computed in: autocast turns float32 into half precision."""
     torch: Any = sys.modules["torch"]
-    if query.dtype is torch.float32 and torch.is_autocast_enabled():
-        autocast = getattr(torch, "get_autocast_dtype", None)
-        if autocast is not None:
-            return _dtype_name(autocast(query.device.type))
-        return _dtype_name(torch.get_autocast_gpu_dtype())
+    if query.dtype is torch.float32:
+        cast = _autocast_dtype(torch, query.device.type)
+        if cast is not None:
+            return _dtype_name(cast)
     return _dtype_name(query.dtype)
+
+
+def _autocast_dtype(torch: Any, device: str) -> Any:
+    """What autocast makes of float32 on a device, or None; before 2.4 devices had their own."""
+    if hasattr(torch, "get_autocast_dtype"):
+        return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
+    if device == "cpu":
+        return torch.get_autocast_cpu_dtype() if torch.is_autocast_cpu_enabled() else None
+    return torch.get_autocast_gpu_dtype() if torch.is_autocast_enabled() else None
 
 
 _dtype_names: dict[Any, str] = {}
