@@ -115,7 +115,7 @@ class AttentionCall:
 
 @dataclass(frozen=True)
 class RuledChoice(Choice):
-    """A choice that differs from call to call: `decide` makes it, `outcomes` are all there can be."""
+    """A choice that differs from call to call: `decide` makes it, `outcomes` are all there are."""
 
     decide: Callable[[AttentionCall], Choice] = field(compare=False, kw_only=True)
     outcomes: tuple[Choice, ...] = field(kw_only=True)

@@ -1,7 +1,7 @@
 """Made-up machines: what torch, package metadata and the loader reported in real issue threads.
 
 Each case names the thread. `cause` and `remedy` are fragments of what the doctor must say; the
-remedy is one that the thread confirms, in the words of `confirmed`. Where a thread leaves a detail
+remedy is one that the thread confirms; `confirmed` is what it says, abridged. Where a thread leaves a detail
 out that does not matter to the case (a GPU's exact name), a usual one stands here.
 """
 
@@ -19,6 +19,8 @@ A40 = Gpu("NVIDIA A40", (8, 6))
 RTX4090 = Gpu("NVIDIA GeForce RTX 4090", (8, 9))
 RTX5090 = Gpu("NVIDIA GeForce RTX 5090", (12, 0))
 ARCHS = ("sm_50", "sm_60", "sm_70", "sm_75", "sm_80", "sm_86", "sm_90")
+
+ANYTHING = Wanted()
 
 SO = "/site-packages/flash_attn_2_cuda.cpython-310-x86_64-linux-gnu.so"
 CXX11 = "_ZN3c105ErrorC2ENS_14SourceLocationENSt7__cxx1112basic_stringIcSt11char_traitsIcESaIcEEE"
@@ -38,7 +40,7 @@ class Case:
     remedy: str
     confirmed: str
     stops: tuple[str, ...] = ("flash_attn",)
-    wanted: Wanted = Wanted()
+    wanted: Wanted = ANYTHING
 
 
 def torch(version: str, cuda: str | None = "12.1", **more) -> TorchState:
@@ -97,7 +99,7 @@ CASES = (
          broken("libcudart.so.11.0: cannot open shared object file: No such file or directory",
                 "1.0.5", torch("1.13.1+cu116", "12.1")),
          "built for CUDA 11.0, this torch for CUDA 12.1: wrong CUDA", "use the same CUDA for both",
-         "a mismatch between the CUDA of PyTorch and of FlashAttention; make sure they are the same"),
+         "a mismatch between the CUDA of PyTorch and of FlashAttention; make them the same"),
     Case("Dao-AILab/flash-attention#631",
          broken("libcudart.so.12: cannot open shared object file: No such file or directory",
                 "2.3.2", torch("2.1.0", "11.8")),
@@ -120,12 +122,12 @@ CASES = (
          "pip install flash-attn==2.7.4.post1 --no-build-isolation",
          "Downgrade flash-attn: pip install flash-attn==2.7.4.post1 --no-build-isolation"),
     Case("nvidia-cosmos/cosmos-transfer2.5#42",
-         broken(f"/lib/x86_64-linux-gnu/libc.so.6: version `GLIBC_2.32' not found (required by {SO})",
+         broken(f"/lib64/libc.so.6: version `GLIBC_2.32' not found (required by {SO})",
                 "2.8.3", torch("2.7.1"), glibc="glibc 2.31"),
          "needs the system's C library to have GLIBC_2.32", "flash-attn==2.7.4.post1",
          "it seems like you want v2.7.4.post1"),
     Case("SkyworkAI/Matrix-3D#28",
-         broken(f"/lib/x86_64-linux-gnu/libc.so.6: version `GLIBC_2.32' not found (required by {SO})",
+         broken(f"/lib64/libc.so.6: version `GLIBC_2.32' not found (required by {SO})",
                 "2.7.4", torch("2.7.0")),
          "GLIBC_2.32", "build it on this machine", "you need to compile the wheels of flash-attn"),
     Case("turboderp-org/exllamav2#358",

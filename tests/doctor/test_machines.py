@@ -45,7 +45,9 @@ def test_a_sound_machine_has_nothing_to_find():
     assert diagnose(sound(new, A100, "2.8.3")) == []
     assert diagnose(sound(new, A100, "2.8.3"), Wanted("bfloat16", 128, training=True)) == []
     assert diagnose(MachineState(TorchState("2.13.0+cpu"), packages={"torch": "2.13.0"})) == []
-    on = {b["name"] for b in availability(sound(new, A100, "2.8.3"), [], Wanted()) if b["available"]}
+    on = {
+        b["name"] for b in availability(sound(new, A100, "2.8.3"), [], Wanted()) if b["available"]
+    }
     assert on == {"blockwise", "math", "eager", "reference", "efficient", "flash", "flash_attn"}
 
 
@@ -81,7 +83,8 @@ def test_the_check_can_fail(monkeypatch):
          "flash-attn 2.8.0: it does not import: ImportError: something new"),
         (sound(torch("2.9.0"), RTX4090, "2.8.0", warnings={"xformers": "xFormers was built for: "
                "PyTorch 2.1.0+cu121 with CUDA 1201 (you have 2.9.0)"}),
-         "xformers: its extensions were built for torch 2.1.0+cu121 and do not load with torch 2.9.0"),
+         "xformers: its extensions were built for torch 2.1.0+cu121 and do not load with torch "
+         "2.9.0"),
         (dataclasses.replace(
             sound(torch("2.7.0"), A100, "2.8.0.post2"),
             packages={"torch": "2.7.0", "flash-attn": "2.8.0.post2", "xformers": "0.0.31"},

@@ -57,7 +57,7 @@ def number(value: float, item) -> bool:
 
 def compared(value, term: str) -> bool:
     sign = re.match(r"[<>=!]+", term).group()
-    bound = numeral(term[len(sign):])
+    bound = numeral(term[len(sign) :])
     if sign == "<":
         return value < bound
     if sign == "<=":
@@ -92,7 +92,7 @@ def version(found: str | None, text: str) -> bool:
     have = [int(part) for part in found.split(".")]
     for term in text.split(","):
         sign = re.match(r"[<>=!]*", term).group()
-        want = [int(part) for part in term[len(sign):].split(".")]
+        want = [int(part) for part in term[len(sign) :].split(".")]
         width = max(len(have), len(want))
         a, b = have + [0] * (width - len(have)), want + [0] * (width - len(want))
         verdict = {"<": a < b, "<=": a <= b, ">": a > b, ">=": a >= b, "": a == b, "!=": a != b}

@@ -44,7 +44,9 @@ def numbers(draw, values=tuple(LENGTHS)):
 
 CONDITIONS = {
     "role": subset(ROLES),
-    "site": subset(["model.vision_tower.*", "*.layers.*", "*self_attn", "decoder.*", "memory.attn"]),
+    "site": subset(
+        ["model.vision_tower.*", "*.layers.*", "*self_attn", "decoder.*", "memory.attn"]
+    ),
     "layers": numbers((0, 1, 3, 4, 11, 23)),
     "phase": subset(["vision", "prefill", "decode"]),
     "device": subset(["cpu", "cuda"]),

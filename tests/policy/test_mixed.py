@@ -115,7 +115,7 @@ def test_receipts_are_as_planned_and_name_the_rule(model, tmp_path):
             by_backend[key] = by_backend.get(key, 0) + receipt.calls
     assert by_backend == {("prefill", "flash"): 2, ("decode", "flash"): 6, ("decode", "math"): 6}
     ruled = [r for r in t.receipts if r.backend == "math"]
-    line = 1 + path.read_text().splitlines().index('  {')
+    line = 1 + path.read_text().splitlines().index("  {")
     assert {r.source for r in ruled} == {f"apply() ({path}:{line})"}
     assert all("kv_length: >=12" in r.rule for r in ruled)
     assert {r.source for r in t.receipts if r.backend == "flash"} == {f"apply() ({path}:2)"}
@@ -211,9 +211,8 @@ def test_a_rule_that_cannot_be_met_is_an_error_before_anything_runs(model):
 def test_what_cannot_be_told_is_an_error_not_a_guess():
     q = torch.randn(1, 2, 4, 8)
     attend = torch.nn.functional.scaled_dot_product_attention
-    with attnswitch.use(BY_ROLE):
-        with pytest.raises(UnavailableError) as caught:
-            attend(q, q, q)
+    with attnswitch.use(BY_ROLE), pytest.raises(UnavailableError) as caught:
+        attend(q, q, q)
     assert str(caught.value) == (
         "use(), rule 1: the condition `role: vision_tower` cannot be told for this call: no "
         "attention module is running around it, or it was compiled. Switch the model with "
@@ -273,7 +272,9 @@ def test_compiled_code_obeys_rules(model):
             for one in (x, longer, x, longer):
                 compiled(inputs_embeds=one, use_cache=False)  # compiles, the first two times
                 seen.append(
-                    attention_operators(lambda one=one: compiled(inputs_embeds=one, use_cache=False))
+                    attention_operators(
+                        lambda one=one: compiled(inputs_embeds=one, use_cache=False)
+                    )
                 )
     assert seen == [{FLASH: 2}, {BLOCKWISE: 2}] * 2
 

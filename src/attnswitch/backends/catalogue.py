@@ -140,9 +140,7 @@ def _device_reasons(spec: BackendSpec, call: Circumstances) -> list[str]:
     return _capability_reasons(spec.min_capability, call, "needs")
 
 
-def _capability_reasons(
-    need: tuple[int, int] | None, call: Circumstances, verb: str
-) -> list[str]:
+def _capability_reasons(need: tuple[int, int] | None, call: Circumstances, verb: str) -> list[str]:
     have = call.capability
     if call.device == "cuda" and need and have and have < need:
         shown = [".".join(map(str, numbers)) for numbers in (need, have)]

@@ -38,9 +38,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     source = "--attn" if arguments.attn is not None else "default"
     request = arguments.attn if arguments.attn is not None else "flash"
-    found = explain(
-        arguments.model, request, on=arguments.on, dtype=arguments.dtype, source=source
-    )
+    found = explain(arguments.model, request, on=arguments.on, dtype=arguments.dtype, source=source)
     print(str(found), end="", file=sys.stderr if arguments.json == "-" else sys.stdout)
     if arguments.json:
         options.write_json(found.to_json(), arguments.json)

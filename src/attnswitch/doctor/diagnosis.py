@@ -34,11 +34,15 @@ def _torch(state: MachineState) -> Iterator[Finding]:
     torch = state.torch
     if torch is None:
         said = state.import_errors.get("torch", "it is not installed")
-        yield Finding("torch", f"does not import: {said}", "install it: https://pytorch.org/get-started")
+        yield Finding(
+            "torch", f"does not import: {said}", "install it: https://pytorch.org/get-started"
+        )
         return
     if release(torch.version)[0][:2] < MINIMUM_TORCH:
         need = ".".join(map(str, MINIMUM_TORCH))
-        yield Finding("torch", f"{torch.version} is older than {need}", f"upgrade torch to {need} or newer")
+        yield Finding(
+            "torch", f"{torch.version} is older than {need}", f"upgrade torch to {need} or newer"
+        )
     found = re.search(r"driver on your system is too old \(found version (\d+)\)", torch.cuda_error)
     if found:
         have = f"{int(found[1]) // 1000}.{int(found[1]) % 1000 // 10}"
@@ -49,8 +53,12 @@ def _torch(state: MachineState) -> Iterator[Finding]:
             ("efficient", *FLASH),
         )
     elif torch.cuda_error:
-        yield Finding("CUDA", f"does not start: {torch.cuda_error}", "run nvidia-smi and mend that first",
-                      ("efficient", *FLASH))  # fmt: skip
+        yield Finding(
+            "CUDA",
+            f"does not start: {torch.cuda_error}",
+            "run nvidia-smi and mend that first",
+            ("efficient", *FLASH),
+        )
     elif state.seen_gpus and torch.cuda is None and torch.hip is None:
         yield Finding(
             "torch",
@@ -69,8 +77,8 @@ def _gpus(state: MachineState) -> Iterator[Finding]:
         if torch.archs and not _has_code_for(torch, gpu):
             yield Finding(
                 gpu.name,
-                f"torch {torch.version} has no code for its architecture sm_{shown.replace('.', '')} "
-                f"(it has {', '.join(torch.archs)}): architecture not supported",
+                f"torch {torch.version} has no code for its architecture "
+                f"sm_{shown.replace('.', '')} (it has {', '.join(torch.archs)}): architecture not supported",
                 _newer_build(gpu),
                 ("blockwise", "math", "eager", "reference", "efficient", *FLASH),
             )
@@ -128,7 +136,8 @@ def _xformers(state: MachineState) -> Iterator[Finding]:
     if have.endswith("+cpu") or (state.torch and state.torch.cuda is None):
         remedy = "install a torch with CUDA: https://pytorch.org/get-started/locally/"
     else:
-        remedy = f"install the xformers for torch {have.partition('+')[0]}, or torch=={built.partition('+')[0]}"
+        here, there = have.partition("+")[0], built.partition("+")[0]
+        remedy = f"install the xformers for torch {here}, or torch=={there}"
     yield Finding(f"xformers {state.version('xformers') or ''}".strip(), cause, remedy)
 
 
@@ -198,9 +207,14 @@ def _head_width(state: MachineState, gpu: Gpu, wanted: Wanted) -> Iterator[Findi
     first = numbers < (2,)
     limit = 128 if first else 256
     if width > limit:
-        remedy = "upgrade it to 2 or newer, which takes 256" if first and width <= 256 else _STANDARD
+        remedy = (
+            "upgrade it to 2 or newer, which takes 256" if first and width <= 256 else _STANDARD
+        )
         yield Finding(
-            f"head width {width}", f"FlashAttention {numbers[0]} takes at most {limit}", remedy, FLASH
+            f"head width {width}",
+            f"FlashAttention {numbers[0]} takes at most {limit}",
+            remedy,
+            FLASH,
         )
     elif wanted.training and not big and width > (64 if first else 192):
         bound = 64 if first else 192

@@ -18,7 +18,8 @@ def examine(
 ) -> dict[str, Any]:
     """The record `attnswitch.doctor/1` of this machine, or of a made-up `state`.
 
-    With `with_probe`, each backend that is available is run; one that fails is not available.
+    With `with_probe`, each backend that is available is run; one that fails, or whose output is
+    wrong, is not available. Where its gradients alone are off, the probe says so.
     """
     wanted = wanted or Wanted()
     here = state is None
@@ -45,10 +46,10 @@ def _try(backends: list[dict[str, Any]], device: str, wanted: Wanted) -> None:
         if not backend["available"]:
             continue
         found = backend["probe"] = probe(backend["name"], device, wanted.dtype)
-        if found["agrees"] is False:
+        wrong = found["ran"] and not found["checks"]["output"]["passes"]
+        if wrong or (found["agrees"] is False and not found["ran"]):
             backend["available"] = False
-            said = found["error"] or "its result is not within the allowed error of the reference"
-            backend["reasons"].append(f"the probe failed: {said}")
+            backend["reasons"].append(f"the probe failed: {found['error']}")
             backend["remedy"] = "do not use it here; 'standard' is the other way"
 
 
@@ -60,7 +61,10 @@ def _of_state(state: MachineState) -> dict[str, Any]:
         "c_library": state.glibc,
         "driver": state.driver,
         "gpus": [
-            {"name": g.name, "capability": ".".join(map(str, g.capability)) if g.capability else None}
+            {
+                "name": g.name,
+                "capability": ".".join(map(str, g.capability)) if g.capability else None,
+            }
             for g in state.gpus
         ],
         "npu": state.npu,

@@ -152,7 +152,8 @@ def _words(dist: str, state: MachineState) -> dict[str, str]:
         "torch_minor": ".".join(version.partition("+")[0].split(".")[:2]),
         "cuda": cuda or "none",
         "cuda_tag": f"cu{cuda.partition('.')[0]}" if cuda else "your CUDA",
-        "abi_tag": "cxx11abi" + {True: "TRUE", False: "FALSE", None: "TRUE or FALSE as torch is"}[abi],
+        "abi_tag": "cxx11abi"
+        + {True: "TRUE", False: "FALSE", None: "TRUE or FALSE as torch is"}[abi],
         "glibc": f" ({state.glibc})" if state.glibc else "",
         "version": state.version(dist) or "an old version",
         "force": "FLASH_ATTENTION_FORCE_BUILD=TRUE " if dist == "flash-attn" else "",

@@ -24,7 +24,7 @@ def probe(backend: str, device: str, dtype: str | None = None) -> dict[str, Any]
     """What happened: {ran, agrees, kernels, dtype, error, checks}.
 
     `ran` is whether forward and backward finished, `agrees` whether output and gradients follow the
-    rule, `kernels` what the profiler saw in the forward pass.
+    rule (`error` names those that do not), `kernels` what the profiler saw in the forward pass.
     """
     kind = getattr(torch, dtype) if dtype else torch.float32 if device == "cpu" else torch.float16
     found: dict[str, Any] = {"dtype": str(kind).removeprefix("torch."), "device": device}
@@ -42,8 +42,10 @@ def probe(backend: str, device: str, dtype: str | None = None) -> dict[str, Any]
     checks = {
         name: judge(results[name], yardstick[name], reference[name]).to_json() for name in results
     }
-    agrees = all(check["passes"] for check in checks.values())
-    return {**found, "ran": True, "agrees": agrees, "kernels": kernels, "checks": checks, "error": ""}
+    off = [name for name, check in checks.items() if not check["passes"]]
+    said = f"not within the allowed error: {', '.join(off)}" if off else ""
+    return {**found, "ran": True, "agrees": not off, "kernels": kernels, "checks": checks,
+            "error": said}  # fmt: skip
 
 
 def _inputs(device: str, dtype: Any) -> list[Any]:

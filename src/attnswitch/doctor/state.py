@@ -61,7 +61,7 @@ class MachineState:
 
 @dataclass(frozen=True)
 class Wanted:
-    """What attention is to be used for: a dtype, a head width, training or not; None is anything."""
+    """What attention is to be used for: dtype, head width, training or not; None is anything."""
 
     dtype: str | None = None
     head_dim: int | None = None

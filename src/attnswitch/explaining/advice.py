@@ -39,7 +39,7 @@ def advice(there: Machine, dtype: str | None, lines: list[dict[str, Any]]) -> di
 
 def _out(there: Machine, dtype: str | None) -> list[str]:
     """What was asked or is usual, and does not work there, each with its reason."""
-    found = []
+    found: list[str] = []
     profile = there.profile
     if profile is None:
         return found

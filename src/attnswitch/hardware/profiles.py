@@ -79,11 +79,11 @@ def _older_gpu(capability: str, generation: str) -> dict[str, Support]:
 
 
 def _newer_gpu(*, big: bool, hopper: bool) -> dict[str, Support]:
-    """Ampere, Ada, Hopper; `big` ones have the shared memory for wide heads in the backward pass."""
+    """Ampere, Ada, Hopper; `big` ones have the shared memory that wide heads need in backward."""
     wide = (
         ""
         if big
-        else "head width over 192 in the backward pass needs 2.5.5 and no dropout, or an A100 or H100"
+        else "head width over 192 in backward needs 2.5.5 and no dropout, or an A100 or H100"
     )
     return {
         "float16": Support(True, source="cuda"),
@@ -115,7 +115,7 @@ def _cpu(half: dict[str, Support]) -> dict[str, Support]:
 _NO_AMX = "there are no AMX instructions; oneDNN emulates it with slower ones"
 _NO_AVX512 = "there are no AVX-512 or AMX instructions; half precision is converted to float32"
 _NPU = Support(
-    False, "the flash-attn package cannot be installed on Ascend; torch_npu has a kernel of its own",
+    False, "the flash-attn package cannot be installed on Ascend; torch_npu has its own kernel",
     "hf-36618",
 )  # fmt: skip
 

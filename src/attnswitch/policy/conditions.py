@@ -216,7 +216,7 @@ def _variables(value: Any) -> Variables:
         raise ValueError('write variables with values, as {LOCAL_RANK: "0"}')
     for name, text in value.items():
         if isinstance(text, (bool, Mapping, list)) or text is None:
-            raise ValueError(f'{name}: write its value in quotes, present or absent, not {text!r}')
+            raise ValueError(f"{name}: write its value in quotes, present or absent, not {text!r}")
     return Variables(tuple(sorted((str(name), str(text)) for name, text in value.items())))
 
 

@@ -79,7 +79,7 @@ def choose_for_process(
 
 
 def _ruled(
-    request: Request, site: Site | None, decider: _Decider, outcomes: tuple[Choice, ...]
+    request: Request, site: Site | None, decider: _AtSite | _InProcess, outcomes: tuple[Choice, ...]
 ) -> RuledChoice:
     return RuledChoice(
         BY_CALL, request.word, request.source, "the rules decide at each call", site,

@@ -1,4 +1,4 @@
-"""Rules that can never match: they contradict themselves, or the rules above take all their calls."""
+"""Rules that can never match: they contradict themselves, or those above take all their calls."""
 
 from __future__ import annotations
 

@@ -55,9 +55,7 @@ _ALL_WORDS: dict[str, frozenset[object]] = {
     "dtype": frozenset(("float16", "bfloat16", "float32", "float64", _UNNAMED)),
     "training": frozenset((True, False)),
 }
-_ANY_LENGTH: Region = {
-    fact: whole(0) for fact in ("q_length", "kv_length", "batch", "head_dim")
-}
+_ANY_LENGTH: Region = {fact: whole(0) for fact in ("q_length", "kv_length", "batch", "head_dim")}
 
 
 def region_of(conditions: Iterable[Condition]) -> Region:

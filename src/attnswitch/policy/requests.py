@@ -37,7 +37,8 @@ class Request:
     """What the user asked for, and where: `word` as written, `source` such as "ATTNSWITCH".
 
     A request of kind "policy" names a file that was not read yet; one of kind "rules" holds the
-    `policy` that was read. `origin` is the kind of place that `source` names. `override` lets it win over settings elsewhere that contradict it.
+    `policy` that was read. `origin` is the kind of place that `source` names. `override` lets it
+    win over settings elsewhere that contradict it.
     """
 
     word: str

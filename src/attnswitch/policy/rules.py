@@ -1,4 +1,4 @@
-"""A policy: rules in order, of which the first that matches wins, and what holds where none does."""
+"""A policy: rules in order, the first that matches wins, and what holds where none does."""
 
 from __future__ import annotations
 

@@ -42,7 +42,9 @@ def read_version_test(text: object) -> VersionTest:
     for term in said.split(","):
         found = _COMPARISON.match(term.strip())
         if isinstance(text, bool) or found is None:
-            raise ValueError(f'{text!r} is no version: write "2.4", ">=2.4,<2.9", present or absent')
+            raise ValueError(
+                f'{text!r} is no version: write "2.4", ">=2.4,<2.9", present or absent'
+            )
         comparisons.append((found[1] or "==", _numbers(found[2])))
     return VersionTest(comparisons=tuple(comparisons))
 

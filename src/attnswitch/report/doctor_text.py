@@ -59,4 +59,6 @@ def _probe(probe: Record) -> str:
         return f"did not run ({where}): {probe['error']}"
     kernels = ", ".join(probe["kernels"]) or "no attention kernel was seen"
     verdict = "agrees with" if probe["agrees"] else "DOES NOT AGREE with"
-    return f"forward and backward ran ({where}), {verdict} the float64 reference; ran {kernels}"
+    off = f" ({probe['error']})" if probe["error"] else ""
+    ran = f"forward and backward ran ({where}), {verdict} the float64 reference{off}"
+    return f"{ran}; ran {kernels}"

@@ -70,6 +70,8 @@ def _advice(advice: Record) -> Iterator[str]:
         flags = f" (in LLaVA's training scripts: {advice['flags']})" if advice["flags"] else ""
         yield f"Use {advice['dtype']}{flags}."
     if advice["policy"]:
-        yield "Use this policy, as ATTNSWITCH=policy.yaml or attnswitch.apply(model, 'policy.yaml'):"
+        yield (
+            "Use this policy, as ATTNSWITCH=policy.yaml or attnswitch.apply(model, 'policy.yaml'):"
+        )
         yield ""
         yield f"    {advice['policy'].rstrip()}"

@@ -75,14 +75,14 @@ def attend_at_site(
     causal = bool(wanted) and attention_mask is None and rows > 1
     if choice is not None:
         choice = intent.for_call(choice, AttentionCall(query, key, attention_mask, causal, module))
-    left_alone = choice is None or choice.backend == "auto"
-    if left_alone and not own_eager.is_projects_own(module):
+    backend = "auto" if choice is None else choice.backend
+    if backend == "auto" and not own_eager.is_projects_own(module):
         assert _original is not None
         return _original(
             module, query, key, value, attention_mask,
             dropout=dropout, scaling=scaling, is_causal=is_causal, **kwargs,
         )  # fmt: skip
-    if left_alone or choice.backend == "eager":
+    if choice is None or backend in ("auto", "eager"):
         return own_eager.attend(
             module, query, key, value, attention_mask, dropout, scaling, causal, **kwargs
         )
