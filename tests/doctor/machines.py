@@ -1,8 +1,8 @@
 """Made-up machines: what torch, package metadata and the loader reported in real issue threads.
 
 Each case names the thread. `cause` and `remedy` are fragments of what the doctor must say; the
-remedy is one that the thread confirms; `confirmed` is what it says, abridged. Where a thread leaves a detail
-out that does not matter to the case (a GPU's exact name), a usual one stands here.
+remedy is one that the thread confirms, and `confirmed` is what it says, abridged. Where a thread
+leaves out a detail that does not matter to the case (a GPU's exact name), a usual one stands here.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ ARCHS = ("sm_50", "sm_60", "sm_70", "sm_75", "sm_80", "sm_86", "sm_90")
 ANYTHING = Wanted()
 
 SO = "/site-packages/flash_attn_2_cuda.cpython-310-x86_64-linux-gnu.so"
+LIBC = f"/lib/x86_64-linux-gnu/libc.so.6: version `GLIBC_2.32' not found (required by {SO})"
 CXX11 = "_ZN3c105ErrorC2ENS_14SourceLocationENSt7__cxx1112basic_stringIcSt11char_traitsIcESaIcEEE"
 ZEROS = (
     "_ZN2at4_ops5zeros4callEN3c108ArrayRefINS2_6SymIntEEENS2_8optionalINS2_10ScalarTypeEEENS6_"
@@ -61,10 +62,19 @@ def sound(t: TorchState, gpu: Gpu, version: str | None = None, **more) -> Machin
 
 
 CASES = (
-    Case("turboderp-org/exllamav2#522",
-         broken(f"{SO}: undefined symbol: _ZN3c104cuda9SetDeviceEi", "2.5.9", torch("2.3.1+cu121")),
-         "built against another torch than this one (2.3.1+cu121)", "pip uninstall -y flash-attn",
-         "I resolve it by running: pip uninstall flash-attn, and installing it again"),
+    Case("Dao-AILab/flash-attention#954",
+         broken(f"{SO}: undefined symbol: _ZN3c104cuda9SetDeviceEi", "2.5.8", torch("2.3.0")),
+         "built against another torch than this one (2.3.0)", "whose name says torch2.3, cu12",
+         "this wheel works: flash_attn-2.5.8+cu122torch2.3cxx11abiTRUE"),
+    Case("Dao-AILab/flash-attention#854",
+         broken(f"{SO}: undefined symbol: {ZEROS}", "2.5.5", torch("2.2.1")),
+         f"undefined symbol {ZEROS}", "pip uninstall -y flash-attn && pip install flash-attn",
+         "I uninstalled and reinstalled the flash_attn module to solve the problem"),
+    Case("Dao-AILab/flash-attention#1122",
+         broken("libcudart.so.11.0: cannot open shared object file: No such file or directory",
+                "2.6.3", torch("2.3.1", "11.8")),
+         "the loader does not find", "export LD_LIBRARY_PATH=$CONDA_PREFIX/lib:$LD_LIBRARY_PATH",
+         "export LD_LIBRARY_PATH=$CONDA_PREFIX/lib:$LD_LIBRARY_PATH; this works for me"),
     Case("Dao-AILab/flash-attention#931",
          broken(f"{SO}: undefined symbol: _ZN3c104cuda9SetDeviceEi", "2.5.7", torch("2.3.0+cu121")),
          "undefined symbol _ZN3c104cuda9SetDeviceEi", "whose name says torch2.3",
@@ -73,10 +83,6 @@ CASES = (
          broken(f"{SO}: undefined symbol: {ZEROS}", "2.5.2", torch("2.2.0+cu118", "11.8")),
          "built against another torch than this one (2.2.0+cu118)", "--no-build-isolation",
          "Have you tried to compile manually? Thanks! Seems to work"),
-    Case("Dao-AILab/flash-attention#1027",
-         broken(f"{SO}: undefined symbol: {ZEROS}", "2.5.9.post1", torch("2.3.1+cu121")),
-         f"undefined symbol {ZEROS}", "torch2.3, cu12",
-         "a wheel for another Python or torch is picked; one that fits works"),
     Case("Dao-AILab/flash-attention#940",
          broken(f"{SO}: undefined symbol: {CXX11}", "2.5.8", torch("2.3.0", cxx11_abi=False)),
          "with the C++11 ABI, this torch (2.3.0) without: ABI mismatch", "cxx11abiFALSE",
@@ -84,7 +90,7 @@ CASES = (
     Case("Dao-AILab/flash-attention#1832",
          broken(f"{SO}: undefined symbol: {CXX11}", "2.6.3",
                 torch("2.6.0", "12.8", cxx11_abi=False)),
-         "ABI mismatch", "install the release wheel whose name says torch2.6, cu12 and cxx11abiFALSE",
+         "ABI mismatch", "the release wheel whose name says torch2.6, cu12 and cxx11abiFALSE",
          "a wheel that fits the system information was installed and works"),
     Case("Dao-AILab/flash-attention#950",
          broken(f"{SO}: undefined symbol: _ZN3c104impl3cow11cow_deleterEPv", "2.5.8",
@@ -95,26 +101,11 @@ CASES = (
          broken(f"{SO}: undefined symbol: _ZNK3c106SymIntltEl", "2.5.8", torch("2.1.2")),
          "undefined symbol _ZNK3c106SymIntltEl", "whose name says torch2.1",
          "try flash-attn==2.5.6"),
-    Case("Dao-AILab/flash-attention#208",
-         broken("libcudart.so.11.0: cannot open shared object file: No such file or directory",
-                "1.0.5", torch("1.13.1+cu116", "12.1")),
-         "built for CUDA 11.0, this torch for CUDA 12.1: wrong CUDA", "use the same CUDA for both",
-         "a mismatch between the CUDA of PyTorch and of FlashAttention; make them the same"),
-    Case("Dao-AILab/flash-attention#631",
-         broken("libcudart.so.12: cannot open shared object file: No such file or directory",
-                "2.3.2", torch("2.1.0", "11.8")),
-         "built for CUDA 12, this torch for CUDA 11.8: wrong CUDA", "torch2.1, cu11",
-         "the CUDA of the wheel and of torch must be the same"),
     Case("Dao-AILab/flash-attention#728",
          broken("libcudart.so.11.0: cannot open shared object file: No such file or directory",
                 "2.3.6", torch("2.1.2", "12.1")),
          "wrong CUDA", "use the same CUDA for both",
          "solved by lowering the CUDA version from 12.1 to 11.8, which the wheel was for"),
-    Case("Dao-AILab/flash-attention#1122",
-         broken("libcudart.so.12: cannot open shared object file: No such file or directory",
-                "2.6.3", torch("2.4.0")),
-         "the loader does not find", "export LD_LIBRARY_PATH=$CONDA_PREFIX/lib:$LD_LIBRARY_PATH",
-         "export LD_LIBRARY_PATH=$CONDA_PREFIX/lib:$LD_LIBRARY_PATH; this works for me"),
     Case("Eyeline-Labs/FlashDepth#12",
          broken("/usr/lib/x86_64-linux-gnu/libc.so.6: version `GLIBC_2.32' not found", "2.8.0",
                 torch("2.7.1+cu126", "12.6"), glibc="glibc 2.31"),
@@ -122,12 +113,12 @@ CASES = (
          "pip install flash-attn==2.7.4.post1 --no-build-isolation",
          "Downgrade flash-attn: pip install flash-attn==2.7.4.post1 --no-build-isolation"),
     Case("nvidia-cosmos/cosmos-transfer2.5#42",
-         broken(f"/lib64/libc.so.6: version `GLIBC_2.32' not found (required by {SO})",
+         broken(LIBC,
                 "2.8.3", torch("2.7.1"), glibc="glibc 2.31"),
          "needs the system's C library to have GLIBC_2.32", "flash-attn==2.7.4.post1",
          "it seems like you want v2.7.4.post1"),
     Case("SkyworkAI/Matrix-3D#28",
-         broken(f"/lib64/libc.so.6: version `GLIBC_2.32' not found (required by {SO})",
+         broken(LIBC,
                 "2.7.4", torch("2.7.0")),
          "GLIBC_2.32", "build it on this machine", "you need to compile the wheels of flash-attn"),
     Case("turboderp-org/exllamav2#358",
@@ -208,14 +199,6 @@ CASES = (
          "backward pass for head width over 64 needs an A100 or H100", "upgrade it to 2 or newer",
          "As of v2, head dim > 192 backward requires A100 or H100", ("flash_attn",),
          Wanted("bfloat16", 128, training=True)),
-    Case("Dao-AILab/flash-attention#579", sound(torch("2.0.1"), RTX4090, "2.3.0"),
-         "backward pass for head width over 192 needs an A100 or H100", "2.5.5",
-         "Head dim > 192 backward requires A100/A800 or H100/H800", ("flash_attn",),
-         Wanted("bfloat16", 256, training=True)),
-    Case("Meituan-AutoML/MobileVLM#40", sound(torch("2.0.1"), TI, "1.0.9"),
-         "backward pass for head width over 64 needs an A100 or H100", "ask for no-flash",
-         "the backward for head dim > 64 requires A100 or H100", ("flash_attn",),
-         Wanted("float16", 128, training=True)),
     Case("huggingface/transformers#36383",
          MachineState(TorchState("2.4.0"), architecture="aarch64", npu="Ascend910B2",
                       packages={"torch": "2.4.0", "torch-npu": "2.4.0"}),

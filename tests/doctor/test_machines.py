@@ -103,6 +103,11 @@ def test_wide_heads():
         return [f.cause for f in found]
 
     assert causes(256, "2.5.5") == []
+    assert causes(256, "2.3.0") == [
+        "FlashAttention 2's backward pass for head width over 192 needs an A100 or H100, for its "
+        "shared memory; this is NVIDIA GeForce RTX 4090"
+    ]
+    assert causes(256, "2.3.0", training=False) == []
     assert causes(256, "2.5.4", A100) == []
     assert causes(192, "2.5.4") == []
     assert causes(320, "2.8.0") == ["FlashAttention 2 takes at most 256"]

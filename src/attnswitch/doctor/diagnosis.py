@@ -78,7 +78,8 @@ def _gpus(state: MachineState) -> Iterator[Finding]:
             yield Finding(
                 gpu.name,
                 f"torch {torch.version} has no code for its architecture "
-                f"sm_{shown.replace('.', '')} (it has {', '.join(torch.archs)}): architecture not supported",
+                f"sm_{shown.replace('.', '')} (it has {', '.join(torch.archs)}): architecture not "
+                "supported",
                 _newer_build(gpu),
                 ("blockwise", "math", "eager", "reference", "efficient", *FLASH),
             )
