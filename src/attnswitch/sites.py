@@ -19,6 +19,7 @@ _ROLE_WORDS: tuple[tuple[Role, tuple[str, ...]], ...] = (
                       "vision_encoder", "image_encoder", "vision_resampler", "clip", "siglip",
                       "vision")),
     ("language_model", ("language_model", "text_model", "llm", "lm", "decoder")),
+    ("other", ("vqmodel",)),  # Janus's image generator, whose own "decoder" is no language model
 )  # fmt: skip
 
 
