@@ -6,13 +6,8 @@ from attnswitch import intent
 from attnswitch.errors import UnavailableError
 from attnswitch.seams.package.attention import rows_in_blocks, with_masks
 from attnswitch.seams.package.attention.call import AttentionCall, AttentionResult
+from attnswitch.seams.package.left_to_package import LeftToPackageError
 from attnswitch.types import Choice, RuledChoice
-
-
-class LeftToPackageError(UnavailableError):
-    """The rules leave this call to `backend`: the package itself, or the project's own choice."""
-
-    backend = "auto"
 
 
 def run(call: AttentionCall) -> AttentionResult:

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 from attnswitch import intent
-from attnswitch.seams.package.attention.run import LeftToPackageError
+from attnswitch.seams.package.left_to_package import LeftToPackageError
 from attnswitch.seams.package.placing.activations import Activation, calling_frame, line_of, note
 from attnswitch.seams.package.placing.exports import REPLACED, implementation
 from attnswitch.seams.package.placing.stand_in import is_stand_in
