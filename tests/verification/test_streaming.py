@@ -43,7 +43,9 @@ def test_pieces_together_are_the_whole(masked, most):
 def test_shuffled_keys_change_nothing_but_rounding(masked):
     call = call_of(masked, torch.float64)
     for piece in pieces(call, torch.arange(20)):
-        other = piece.reordered(torch.randperm(20), torch.randperm(piece.key.shape[-1])).attention(torch.float64)
+        other = piece.reordered(torch.randperm(20), torch.randperm(piece.key.shape[-1])).attention(
+            torch.float64
+        )
         torch.testing.assert_close(other, piece.attention(torch.float64))
 
 
