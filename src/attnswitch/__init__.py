@@ -5,6 +5,7 @@
     with attnswitch.trace(model) as t: ...       what ran: t.receipts
     with attnswitch.forbid("flash"): ...         raises at the call; require("flash") likewise
     attnswitch.verify(model, inputs)             is the difference a bug, and where
+    attnswitch.explain(config, "standard")       what would run where, and why; needs no weights
 
 Importing this package imports no torch.
 """
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from attnswitch.compare import compare as compare
     from attnswitch.errors import AttnSwitchError as AttnSwitchError
+    from attnswitch.explaining.explain import explain as explain
     from attnswitch.forbidding import forbid as forbid
     from attnswitch.forbidding import require as require
     from attnswitch.switch import Plan as Plan
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "apply": "attnswitch.switch",
+    "explain": "attnswitch.explaining.explain",
     "use": "attnswitch.switch",
     "Plan": "attnswitch.switch",
     "trace": "attnswitch.tracing.observer",
@@ -36,7 +39,17 @@ _HOMES = {
     "AttnSwitchError": "attnswitch.errors",
 }
 
-__all__ = ["AttnSwitchError", "Plan", "apply", "forbid", "require", "trace", "use", "verify"]
+__all__ = [
+    "AttnSwitchError",
+    "Plan",
+    "apply",
+    "explain",
+    "forbid",
+    "require",
+    "trace",
+    "use",
+    "verify",
+]
 
 
 def __getattr__(name: str) -> Any:

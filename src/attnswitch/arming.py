@@ -61,7 +61,7 @@ def arm() -> None:
     guard.on_trip.append(lambda trip: checkin.note(checkin.TRIPPED, str(trip)))
     word = os.environ.get(REQUEST_VARIABLE)
     if word is not None:
-        put_in_force(as_request(word, REQUEST_VARIABLE))
+        put_in_force(as_request(word, REQUEST_VARIABLE, origin="environment"))
     _hold_to(os.environ.get(FORBID_VARIABLE), os.environ.get(REQUIRE_VARIABLE))
     receipt = os.environ.get(RECEIPT_VARIABLE)
     if receipt is not None:

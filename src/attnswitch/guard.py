@@ -75,6 +75,7 @@ class _PerThread(threading.local):
     def __init__(self) -> None:
         self.holders: list[str] = []
         self.uncounted = 0
+        self.permits = 0
 
 
 _lock = threading.RLock()
@@ -90,12 +91,17 @@ describe_site: Callable[[], str | None] = current_path
 
 def is_up() -> bool:
     """Whether a call made now on this thread would be stopped."""
-    return bool(_process or _thread.holders) and bool(_libraries)
+    return bool(_holders()) and bool(_libraries)
+
+
+def _holders() -> list[str]:
+    """Who bars FlashAttention for a call made now on this thread."""
+    return _thread.holders or ([] if _thread.permits else _process)
 
 
 def is_up_everywhere() -> bool:
     """Whether a call made now on any thread of this process would be stopped."""
-    return bool(_process) and bool(_libraries)
+    return bool(_process) and not _thread.permits and bool(_libraries)
 
 
 def raise_up(holder: str) -> None:
@@ -124,6 +130,30 @@ def unbar_thread() -> None:
     holder = _thread.holders.pop()
     if not can_pass_through():
         let_down(holder)
+
+
+def permit_thread() -> None:
+    """Let this thread run FlashAttention although the process bars it, until `end_permit`."""
+    _thread.permits += 1
+
+
+def end_permit() -> None:
+    """Undo one `permit_thread`."""
+    _thread.permits -= 1
+
+
+def suspend() -> Callable[[], None]:
+    """Let all of the process's holders go; returns the way back."""
+    with _lock:
+        holders = list(_process)
+        for holder in holders:
+            let_down(holder)
+
+    def restore() -> None:
+        for holder in holders:
+            raise_up(holder)
+
+    return restore
 
 
 @contextmanager
@@ -222,7 +252,7 @@ def _stopper(operator: str, kernel: Any) -> Callable[..., Any]:
     """A kernel that raises where it is barred and is the original one elsewhere."""
 
     def stop(keyset: Any, *args: Any, **kwargs: Any) -> Any:
-        holders = _thread.holders or _process
+        holders = _holders()
         if not holders and kernel is not None:
             if not _thread.uncounted:
                 passed[operator] += 1

@@ -6,10 +6,11 @@ that the trace can compare what was asked with what it saw without importing the
 
 from __future__ import annotations
 
+import sys
 import threading
 from typing import Any
 
-from attnswitch.types import Choice
+from attnswitch.types import AttentionCall, Choice, RuledChoice
 
 MODULE_ATTRIBUTE = "_attnswitch_choice"
 
@@ -23,6 +24,8 @@ class _PerThread(threading.local):
 
     def __init__(self) -> None:
         self.stack: list[Choice] = []
+        self.modules: list[Any] = []
+        self.decided: tuple[Choice, ...] | None = None
 
 
 _thread = _PerThread()
@@ -48,14 +51,48 @@ def of_process() -> Choice | None:
     return _process[-1] if _process else None
 
 
-def push_thread(choice: Choice) -> None:
+def push_thread(choice: Choice, module: Any = None) -> None:
     """Put a module's choice in force on this thread."""
     _thread.stack.append(choice)
+    _thread.modules.append(module)
 
 
 def pop_thread() -> None:
     """End the newest module choice on this thread."""
     _thread.stack.pop()
+    _thread.modules.pop()
+
+
+def module_of_call() -> Any:
+    """The module whose choice is in force on this thread, or None."""
+    return _thread.modules[-1] if _thread.modules else None
+
+
+def for_call(choice: Choice, call: AttentionCall) -> Choice:
+    """What a choice means for one call: itself, or what its rules decide."""
+    if not isinstance(choice, RuledChoice):
+        return choice
+    decided = choice.decide(call)
+    noted = _thread.decided
+    if noted is not None and not any(one is decided for one in noted) and not _compiling():
+        _thread.decided = (*noted, decided)
+    return decided
+
+
+def _compiling() -> bool:
+    torch: Any = sys.modules["torch"]
+    return bool(torch.compiler.is_compiling())
+
+
+def note_decisions() -> None:
+    """Keep what rules decide on this thread from now on, for `take_decisions`."""
+    _thread.decided = ()
+
+
+def take_decisions() -> tuple[Choice, ...]:
+    """What rules decided on this thread since `note_decisions`, each choice once; ends it."""
+    noted, _thread.decided = _thread.decided, None
+    return noted or ()
 
 
 def of_call() -> Choice | None:

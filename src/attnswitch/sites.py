@@ -19,6 +19,7 @@ _ROLE_WORDS: tuple[tuple[Role, tuple[str, ...]], ...] = (
                       "vision_encoder", "image_encoder", "vision_resampler", "clip", "siglip",
                       "vision")),
     ("language_model", ("language_model", "text_model", "llm", "lm", "decoder")),
+    ("other", ("vqmodel",)),  # Janus's image generator, whose own "decoder" is no language model
 )  # fmt: skip
 
 
@@ -33,6 +34,21 @@ def find_sites(model: Any) -> dict[str, tuple[Site, Any]]:
             site = Site(path, role_of(path, module), reach_of(module), _is_causal(module))
             found[path] = (site, module)
     return found
+
+
+def takes_sdpa(model: Any, site: Site) -> bool:
+    """Whether another kernel than the model's own eager code can run at a site.
+
+    The innermost transformers model around it says so, for sites that follow its table.
+    """
+    if site.reach != "interface":
+        return site.reach == "operator"
+    owner, module = type(model), model
+    for name in site.path.split("."):
+        module = getattr(module, name)
+        if hasattr(module, "_supports_sdpa"):
+            owner = type(module)
+    return bool(getattr(owner, "_supports_sdpa", True))
 
 
 def find_entries(model: Any, paths: Iterable[str]) -> list[Any]:

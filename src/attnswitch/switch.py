@@ -2,36 +2,49 @@
 
 from __future__ import annotations
 
+import hashlib
+import logging
+import os
+import warnings
 from collections.abc import Callable, Mapping
 from contextlib import ContextDecorator, ExitStack
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from attnswitch import guard, intent
-from attnswitch.backends.catalogue import family_of
-from attnswitch.environment import missing_packages, require_torch
+from attnswitch.environment import missing_packages, require_torch, version_of
 from attnswitch.errors import ModelInputError, RequestError
+from attnswitch.policy.deciding import choose, choose_for_process
+from attnswitch.policy.facts import machine_facts
 from attnswitch.policy.files import read_policy, request_from_mapping
-from attnswitch.policy.requests import Request, parse_request
-from attnswitch.policy.resolve import resolve
-from attnswitch.sites import find_entries, find_sites
-from attnswitch.types import Choice, Circumstances, Site
+from attnswitch.policy.precedence import settle
+from attnswitch.policy.requests import Origin, Request, parse_request
+from attnswitch.policy.unmatched import globs_without_site
+from attnswitch.sites import find_entries, find_sites, takes_sdpa
+from attnswitch.types import Choice, Circumstances, RuledChoice, Site
+from attnswitch.whereabouts import current_place
 
 RequestLike = str | Request | Mapping[str, Any]
+_logger = logging.getLogger("attnswitch")
 
 
-def as_request(request: RequestLike, source: str) -> Request:
+def as_request(
+    request: RequestLike, source: str, *, origin: Origin = "code", override: bool = False
+) -> Request:
     """Read a request from a word, a policy file's path, a mapping, or a Request.
 
     Raises:
         RequestError, PolicyError: it says nothing that can be asked for.
     """
     if isinstance(request, Request):
-        return request
+        return replace(request, override=request.override or override)
     if isinstance(request, Mapping):
-        return request_from_mapping(request, source)
-    parsed = parse_request(request, source)
-    return read_policy(parsed.word, source) if parsed.kind == "policy" else parsed
+        read = request_from_mapping(request, source)
+    else:
+        read = parse_request(request, source)
+        if read.kind == "policy":
+            read = read_policy(read.word, source)
+    return replace(read, origin=origin, override=read.override or override)
 
 
 class use(ContextDecorator):
@@ -46,14 +59,16 @@ class use(ContextDecorator):
 
     Args:
         request: a backend, a family, "no-flash", "auto", a policy file, or a policy as a mapping.
+        override: let it win over a contradicting request in the environment.
 
     Raises:
-        RequestError, PolicyError: the request cannot be read (at construction).
+        RequestError, PolicyError: the request cannot be read (at construction), or contradicts
+            the environment's (on entering).
         UnavailableError: it cannot be met on this machine (on entering).
     """
 
-    def __init__(self, request: RequestLike, *, source: str = "use()"):
-        self.request = as_request(request, source)
+    def __init__(self, request: RequestLike, *, source: str = "use()", override: bool = False):
+        self.request = as_request(request, source, override=override)
         self._entered: list[Choice] = []
 
     def _recreate_cm(self) -> use:
@@ -68,8 +83,9 @@ class use(ContextDecorator):
         withdraw(self._entered.pop())
 
 
-# How to take back each request that is in force, by the identity of its choice.
+# How to take back each request that is in force, and the request, by the identity of its choice.
 _ways_back: dict[int, ExitStack] = {}
+_requests: dict[int, Request] = {}
 
 
 def put_in_force(request: Request) -> Choice:
@@ -77,24 +93,26 @@ def put_in_force(request: Request) -> Choice:
 
     Raises:
         UnavailableError: it cannot be met on this machine; nothing has changed then.
+        RequestError: it contradicts the environment's request, and neither is an override.
     """
     torch = require_torch()
     from attnswitch.seams import checkpointing, compiled, fastpath, operator, package, refusion
 
-    # A model loaded under the request may have attention code of its own, so eager is possible.
-    call = replace(_circumstances(torch), has_eager=True)
-    choice = resolve(request, call, missing_packages=missing_packages())
+    choice = _choice_for_process(torch, request)
+    request, choice, overrides = _against_ruling(torch, request, choice)
     operator.install()
     checkpointing.install()
     refusion.install()
     _install_name_seam()
     with ExitStack() as undo:
         undo.callback(lambda: compiled.forget(_tag()))
+        if overrides:
+            undo.callback(guard.suspend())
         if choice.bars_flash:
             holder = f"{choice.source} asking for {choice.requested!r}"
             guard.raise_up(holder)
             undo.callback(guard.let_down, holder)
-        if choice.backend != "auto":
+        if any(possible.backend != "auto" for possible in choice.possible):
             fastpath.hold()
             undo.callback(fastpath.release)
             package.hold()
@@ -102,17 +120,51 @@ def put_in_force(request: Request) -> Choice:
         intent.push_process(choice)
         undo.callback(intent.remove_process, choice)
         compiled.forget(_tag())
-        _ways_back[id(choice)] = undo.pop_all()
+        _ways_back[id(choice)], _requests[id(choice)] = undo.pop_all(), request
     return choice
 
 
 def withdraw(choice: Choice) -> None:
     """Take back what `put_in_force` did; requests under it are in force again."""
+    _requests.pop(id(choice), None)
     _ways_back.pop(id(choice)).close()
+
+
+def _choice_for_process(torch: Any, request: Request) -> Choice:
+    # A model loaded under the request may have attention code of its own, so eager is possible.
+    call = replace(_circumstances(torch), has_eager=True)
+    choice = choose_for_process(
+        request, call, _machine(request), missing_packages=missing_packages(), where=current_place
+    )
+    return replace(choice)  # one of its own, since the way back is kept by identity
+
+
+def _against_ruling(torch: Any, request: Request, choice: Choice) -> tuple[Request, Choice, bool]:
+    """What holds against the request in force, and whether it overrides that."""
+    ruling = intent.of_process()
+    asked = _requests.get(id(ruling)) if ruling is not None else None
+    if ruling is None or asked is None:
+        return request, choice, False
+    outcome = settle(request, (choice,), asked, (ruling,))
+    if outcome == "further overrides":
+        _say_overridden(request, asked)
+        return asked, _choice_for_process(torch, asked), False
+    return request, choice, outcome == "nearer overrides"
+
+
+def _say_overridden(request: Request, by: Request) -> None:
+    warnings.warn(
+        f"attnswitch: {request.source} asks for {request.word!r}, which is overridden by "
+        f"{by.source} asking for {by.word!r}",
+        stacklevel=4,
+    )
 
 
 def _tag() -> str:
     choice = intent.of_process()
+    if isinstance(choice, RuledChoice):
+        policy = _requests[id(choice)].policy if id(choice) in _requests else None
+        return f"rules-{hashlib.sha256(repr(policy).encode()).hexdigest()[:16]}"
     if choice is not None and choice.backend != "auto":
         return choice.backend
     return "as-written" if intent.refusion_barred() else ""
@@ -124,6 +176,11 @@ def _install_name_seam() -> None:
 
     llava_patches.install()
     name.install()
+
+
+def _machine(request: Request) -> dict[str, Any]:
+    """What rules may ask of this process: versions and environment variables."""
+    return machine_facts(request.policy, version_of, os.environ) if request.policy else {}
 
 
 def _circumstances(torch: Any, model: Any = None) -> Circumstances:
@@ -152,7 +209,7 @@ class Plan:
             self._undo.pop()()
 
     def backends(self) -> dict[str, str]:
-        """{site path: backend}."""
+        """{site path: backend}; "by call" where rules decide at each call."""
         return {path: choice.backend for path, choice in self.choices.items()}
 
     def __enter__(self) -> Plan:
@@ -162,109 +219,120 @@ class Plan:
         self.undo()
 
 
-def apply(model: Any, request: RequestLike, *, source: str = "apply()") -> Plan:
+def apply(
+    model: Any, request: RequestLike, *, source: str = "apply()", override: bool = False
+) -> Plan:
     """Switch the attention of one model, for good or until the plan's `undo()`.
 
     Every attention module gets a backend: those that follow transformers' table of attention
     functions are routed there, those that call PyTorch's scaled_dot_product_attention at that
     operator. Other models in the process are left alone. While the model runs under a request
-    that bars FlashAttention, its kernels raise on that thread.
+    that bars FlashAttention, its kernels raise on that thread; under rules that bar it at some
+    sites, they raise there.
 
     Args:
         model: any torch module; LLaVA's vision tower, projector and language model all obey.
         request: as for `use`.
+        override: let it win over a contradicting request for the process.
 
     Returns:
         The plan: `plan.choices[path]` says which backend each site uses and why.
 
     Raises:
-        RequestError, PolicyError: the request cannot be read.
+        RequestError, PolicyError: the request cannot be read, or contradicts the process's.
         UnavailableError: a site cannot obey; the model is left as it was.
     """
     torch = require_torch()
-    asked = as_request(request, source)
+    asked = as_request(request, source, override=override)
     sites = find_sites(model)
     if not sites and asked.kind != "auto":
         raise ModelInputError(
             f"{type(model).__name__} has no attention module that attnswitch recognises; "
             "use attnswitch.use() to switch the whole process instead"
         )
-    choices = {path: _choose(torch, model, module, site, asked)
-               for path, (site, module) in sites.items()}  # fmt: skip
-    _refuse_conflict(asked, choices)
+    choices = _choices(torch, model, sites, asked)
+    asked, choices, overrides = _model_against_ruling(torch, model, sites, asked, choices)
+    _warn_of_globs(asked, sites)
     plan = Plan(asked, choices)
     try:
-        _carry_out(model, {p: m for p, (_, m) in sites.items()}, plan)
+        _carry_out(model, {p: m for p, (_, m) in sites.items()}, plan, overrides)
     except BaseException:
         plan.undo()
         raise
     return plan
 
 
-def _refuse_conflict(asked: Request, choices: dict[str, Choice]) -> None:
-    """FlashAttention for a model, while it is barred for the process, is a contradiction."""
+def _choices(
+    torch: Any, model: Any, sites: Mapping[str, tuple[Site, Any]], asked: Request
+) -> dict[str, Choice]:
+    machine = _machine(asked)
+    return {
+        path: _choose(torch, model, module, site, asked, machine)
+        for path, (site, module) in sites.items()
+    }
+
+
+def _model_against_ruling(
+    torch: Any,
+    model: Any,
+    sites: Mapping[str, tuple[Site, Any]],
+    asked: Request,
+    choices: dict[str, Choice],
+) -> tuple[Request, dict[str, Choice], bool]:
+    """What holds against the process's request, and whether it overrides that.
+
+    FlashAttention for a model while it is barred for the process is a contradiction always.
+    """
     ruling = intent.of_process()
-    wants_flash = any(c.backend in ("flash", "flash_attn") for c in choices.values())
-    if ruling is not None and ruling.bars_flash and wants_flash:
+    said = _requests.get(id(ruling)) if ruling is not None else None
+    if ruling is None or said is None:
+        return asked, choices, False
+    outcome = settle(asked, tuple(choices.values()), said, (ruling,))
+    if outcome == "further overrides":
+        _say_overridden(asked, said)
+        return said, _choices(torch, model, sites, said), False
+    possible = [c for choice in choices.values() for c in choice.possible]
+    wants_flash = any(c.backend in ("flash", "flash_attn") for c in possible)
+    if outcome == "nearer" and ruling.bars_flash and wants_flash:
         raise RequestError(
             f"{asked.source} asks for {asked.word!r}, but {ruling.source} asks for "
             f"{ruling.requested!r} in this whole process; withdraw one of them"
         )
+    return asked, choices, outcome == "nearer overrides"
 
 
-def _choose(torch: Any, model: Any, module: Any, site: Site, request: Request) -> Choice:
+def _warn_of_globs(asked: Request, sites: Mapping[str, Any]) -> None:
+    for complaint in globs_without_site(asked, list(sites)):
+        warnings.warn(f"attnswitch: {complaint}", stacklevel=3)
+
+
+def _choose(
+    torch: Any, model: Any, module: Any, site: Site, request: Request, machine: Mapping[str, Any]
+) -> Choice:
     known = _circumstances(torch, module if any(True for _ in module.parameters()) else model)
-    owner = _owner_class(model, site.path)
-    sdpa = site.reach == "operator" or (
-        site.reach == "interface" and bool(getattr(owner, "_supports_sdpa", True))
-    )
+    sdpa = takes_sdpa(model, site)
     call = Circumstances(
         device=known.device, dtype=known.dtype, capability=known.capability,
         head_dim=getattr(module, "head_dim", None),
         has_eager=site.reach != "operator", has_sdpa=sdpa,
     )  # fmt: skip
-    return resolve(request, call, missing_packages=missing_packages(), site=site)
+    site = replace(site, sdpa=sdpa)
+    choice = choose(request, call, machine, missing_packages=missing_packages(), site=site)
+    if not sdpa and isinstance(choice, RuledChoice):
+        # Whatever the call, its own code runs.
+        return replace(choice.outcomes[0], rule="its own code is all that can run here")
+    return choice
 
 
-def _owner_class(model: Any, path: str) -> type:
-    """The class of the innermost transformers model around a site (or of the model itself)."""
-    owner, module = type(model), model
-    for name in path.split("."):
-        module = getattr(module, name)
-        if hasattr(module, "_supports_sdpa"):
-            owner = type(module)
-    return owner
+def _carry_out(model: Any, modules: dict[str, Any], plan: Plan, overrides: bool) -> None:
+    from attnswitch.seams import compiled, model_hooks, model_switch
 
-
-def _carry_out(model: Any, modules: dict[str, Any], plan: Plan) -> None:
-    import torch
-
-    from attnswitch.seams import compiled, interface, model_hooks, operator, refusion
-
-    active = {path: c for path, c in plan.choices.items() if c.backend != "auto"}
-    if not active:
+    entries = find_entries(model, plan.choices)
+    model_switch.carry_out(model, modules, plan.choices, entries, plan._undo)
+    if not plan._undo:
         return
-    refusion.install()
-    interface_sites = [p for p, c in active.items() if c.site and c.site.reach == "interface"]
-    if interface_sites:
-        interface.hold()
-        plan._undo.append(interface.release)
-        names = {p: "eager" if active[p].backend == "eager" else "sdpa" for p in interface_sites}
-        plan._undo.append(model_hooks.rename(model, names))
-    for path, choice in active.items():
-        plan._undo.append(model_hooks.mark(modules[path], choice))
-        if choice.site and choice.site.reach == "operator":
-            operator.install()
-            plan._undo.append(model_hooks.push_while_running(modules[path], choice))
-            by_hand = isinstance(modules[path], torch.nn.MultiheadAttention)
-            if by_hand and family_of(choice.backend) != "standard":
-                plan._undo.append(model_hooks.refuse_weights(modules[path], choice))
-    if all(choice.bars_flash for choice in plan.choices.values()):
-        intent.begin_barring_plan(plan)
-        plan._undo.append(lambda: intent.end_barring_plan(plan))
-        first = next(iter(active.values()))
-        holder = f"{first.source} asking for {first.requested!r}"
-        for entry in find_entries(model, plan.choices):
-            plan._undo.append(model_hooks.bar_while_running(entry, holder))
+    if overrides:
+        for entry in entries:
+            plan._undo.append(model_hooks.permit_while_running(entry, plan.request.source))
     plan._undo.insert(0, lambda: compiled.forget(_tag()))  # the last thing that undo() does
     compiled.forget(_tag())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
@@ -17,13 +18,15 @@ class Site:
 
     `reach` says how the switch gets there: `interface` (transformers' table of attention
     functions), `operator` (PyTorch's scaled_dot_product_attention), or `own` (the module does
-    its own arithmetic and cannot be redirected).
+    its own arithmetic and cannot be redirected). `sdpa`: the model it is part of takes other
+    kernels than its own eager code.
     """
 
     path: str
     role: Role
     reach: Literal["interface", "operator", "own"] = "interface"
     causal: bool = False
+    sdpa: bool = True
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,8 @@ class Choice:
 
     `requested` is the user's word, `source` where it was said (`apply()`, `use()`,
     `ATTNSWITCH`, a policy file's line), `rule` why it led to `backend`, and `refused` why each
-    faster backend was passed over. `backend` is "auto" where the project's own choice stands.
+    faster backend was passed over. `backend` is "auto" where the project's own choice stands, and
+    "by call" where the call decides (`RuledChoice`).
     """
 
     backend: str
@@ -88,6 +92,43 @@ class Choice:
         Not under the yardstick: it is asked for only to judge others beside it.
         """
         return self.backend not in ("auto", "flash", "flash_attn", "yardstick")
+
+    @property
+    def possible(self) -> tuple[Choice, ...]:
+        """Every choice that this one can turn out to be."""
+        return (self,)
+
+
+class AttentionCall:
+    """One attention call as the rules of a policy see it, before it is carried out.
+
+    query [B, H, T, D] and key [B, G, S, D]; `mask` broadcasts to [B, H, T, S] or is None, `causal`
+    holds where the kernel itself is to apply the triangle. `module` computes it, where known.
+    """
+
+    __slots__ = ("causal", "key", "mask", "module", "query")
+
+    def __init__(self, query: Any, key: Any, mask: Any, causal: bool, module: Any = None):
+        self.query, self.key, self.mask = query, key, mask
+        self.causal, self.module = causal, module
+
+
+@dataclass(frozen=True)
+class RuledChoice(Choice):
+    """A choice that differs from call to call: `decide` makes it, `outcomes` are all there are."""
+
+    decide: Callable[[AttentionCall], Choice] = field(compare=False, kw_only=True)
+    outcomes: tuple[Choice, ...] = field(kw_only=True)
+
+    @property
+    def bars_flash(self) -> bool:
+        """Whether no FlashAttention kernel may run, whatever the call."""
+        return all(outcome.bars_flash for outcome in self.outcomes)
+
+    @property
+    def possible(self) -> tuple[Choice, ...]:
+        """Every choice that this one can turn out to be."""
+        return self.outcomes
 
 
 @dataclass
@@ -112,6 +153,7 @@ class Receipt:
     dtype: str | None = None
     shapes: list[list[list[int]]] = field(default_factory=list)
     mask: str | None = None
+    rule: str | None = None
     refused: list[dict[str, Any]] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:

@@ -29,6 +29,12 @@ def current_site() -> Site | None:
 
     Its path is relative to the outermost module that is running.
     """
+    place = current_place()
+    return place[0] if place else None
+
+
+def current_place() -> tuple[Site, Any] | None:
+    """`current_site`, and its module."""
     running = modules_running()
     inner = next((module for module in running if is_attention(module)), None)
     if inner is None:
@@ -37,7 +43,7 @@ def current_site() -> Site | None:
     if found is None:
         path = _path_of(inner, [inner, *running])
         found = _known[inner] = Site(path, role_of(path, inner), reach_of(inner))
-    return found
+    return found, inner
 
 
 def current_path() -> str | None:
@@ -100,4 +106,11 @@ def _path_of(inner: Any, modules: list[Any]) -> str:
     return ""
 
 
-__all__ = ["current_path", "current_site", "modules_running", "root_of", "user_line"]
+__all__ = [
+    "current_path",
+    "current_place",
+    "current_site",
+    "modules_running",
+    "root_of",
+    "user_line",
+]

@@ -77,7 +77,7 @@ def test_a_python_mapping_says_the_same(tmp_path):
     policy = {"use_flash_attention": False}
     path = write(tmp_path, json.dumps(policy), "p.json")
     assert request_from_mapping(policy, "apply()").word == read_policy(path).word == "standard"
-    with pytest.raises(PolicyError, match="unknown key 'rules'"):
-        request_from_mapping({"rules": []}, "apply()")
+    with pytest.raises(PolicyError, match=r"unknown key 'rule' .did you mean 'rules'"):
+        request_from_mapping({"rule": []}, "apply()")
     with pytest.raises(PolicyError, match="says nothing"):
         request_from_mapping({}, "apply()")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from attnswitch.backends.catalogue import CATALOGUE, FAMILIES, FASTEST_FIRST, requestable
@@ -23,7 +25,8 @@ NO_PACKAGE = frozenset({"flash_attn: the package flash_attn is not installed"})
         ("flash", CPU, "flash"),
         ("no-flash", CPU, "blockwise"),
         ("no-flash", A100, "efficient"),
-        ("no-flash", V100, "efficient"),
+        ("no-flash", V100, "blockwise"),
+        ("no-flash", replace(V100, dtype="float16"), "efficient"),
         ("standard", V100, "blockwise"),
         ("flash", A100, "flash"),
         ("auto", CPU, "auto"),

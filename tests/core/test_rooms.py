@@ -32,7 +32,12 @@ ALLOWED = {
         "backends", "intent", "guard", "sites", "environment", "whereabouts", "policy", "running",
     },
     "forbidding": {"guard", "seams", "environment", "policy"},
-    "switch": {"policy", "seams", "intent", "guard", "sites", "environment", "backends"},
+    "switch": {"policy", "seams", "intent", "guard", "sites", "environment", "whereabouts"},
+    "hardware": set(),
+    "explaining": {
+        "switch", "policy", "backends", "environment", "sites", "hardware", "models", "report",
+    },
+    "doctor": {"environment", "policy", "backends", "tracing", "verification"},
     "models": {"environment", "policy", "sites"},
     "verification": {"backends", "switch", "sites", "tracing", "policy", "bench"},
     "comparison": {

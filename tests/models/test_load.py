@@ -183,7 +183,7 @@ def test_a_repository_that_does_not_exist(monkeypatch, tmp_path):
         raise OSError("long story") from RepositoryNotFoundError()
 
     monkeypatch.setattr(load, "require_reachable", lambda _: None)
-    monkeypatch.setattr(load, "_raw_config", fail)
+    monkeypatch.setattr(load, "raw_config", fail)
     assert "there is no model no/such on the hub" in refusal(ModelInputError, "no/such")
 
 

@@ -28,6 +28,7 @@ class BackendSpec:
     devices: tuple[str, ...] | None = None
     dtypes: tuple[str, ...] = FLOATS
     min_capability: tuple[int, int] | None = None
+    bf16_capability: tuple[int, int] | None = None
     max_head_dim: dict[str, int] | None = None
     masks: bool = True
     masks_on_cuda: bool = True
@@ -67,6 +68,7 @@ CATALOGUE: dict[str, BackendSpec] = {
             "PyTorch's memory-efficient SDPA kernel",
             devices=("cuda",),
             dtypes=("float16", "bfloat16", "float32"),
+            bf16_capability=(8, 0),
         ),
         BackendSpec(
             "flash",
@@ -95,6 +97,9 @@ FAMILIES: dict[Family, tuple[str, ...]] = {
     "flash": ("flash", "flash_attn"),
     "fused": ("efficient",),
 }
+
+# Where the seams stand. On other devices (MPS, XPU, Ascend) a request would be followed by nobody.
+ROUTED_DEVICES = ("cpu", "cuda", "meta")
 
 # Fastest first: what `no-flash` tries, and what a receipt lists as refused when it was passed over.
 FASTEST_FIRST = ("flash_attn", "flash", "efficient", "blockwise", "math", "eager", "reference")
@@ -128,12 +133,18 @@ def decide(name: str, call: Circumstances, missing_packages: frozenset[str]) -> 
 
 
 def _device_reasons(spec: BackendSpec, call: Circumstances) -> list[str]:
+    if call.device not in ROUTED_DEVICES:
+        return [f"attnswitch does not route {call.device} devices"]
     if spec.devices is not None and call.device not in spec.devices:
         return [f"runs on {' and '.join(spec.devices)}, not on {call.device}"]
-    need, have = spec.min_capability, call.capability
+    return _capability_reasons(spec.min_capability, call, "needs")
+
+
+def _capability_reasons(need: tuple[int, int] | None, call: Circumstances, verb: str) -> list[str]:
+    have = call.capability
     if call.device == "cuda" and need and have and have < need:
         shown = [".".join(map(str, numbers)) for numbers in (need, have)]
-        return [f"needs compute capability {shown[0]} or newer, this GPU has {shown[1]}"]
+        return [f"{verb} compute capability {shown[0]} or newer, this GPU has {shown[1]}"]
     return []
 
 
@@ -143,6 +154,8 @@ def _dtype_reasons(spec: BackendSpec, call: Circumstances) -> list[str]:
         allowed = HALF
     if call.dtype is not None and call.dtype not in allowed:
         return [f"takes {', '.join(allowed)}, not {call.dtype}"]
+    if call.dtype == "bfloat16":
+        return _capability_reasons(spec.bf16_capability, call, "for bfloat16 needs")
     return []
 
 

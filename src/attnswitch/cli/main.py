@@ -10,7 +10,7 @@ from importlib import import_module
 
 from attnswitch.errors import AttnSwitchError
 
-COMMANDS = ("compare", "run", "trace", "verify", "scan", "patch")
+COMMANDS = ("compare", "run", "trace", "verify", "explain", "doctor", "scan", "patch")
 
 EPILOG = """\
 requests: standard (FlashAttention off), flash (on), no-flash, auto, fused, a backend (blockwise,

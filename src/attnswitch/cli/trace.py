@@ -30,7 +30,11 @@ def run(arguments: argparse.Namespace) -> int:
     options.check_output_path(arguments.json)
     from attnswitch.switch import as_request
 
-    asked = as_request(arguments.attn, "--attn") if arguments.attn is not None else None
+    asked = (
+        as_request(arguments.attn, "--attn", origin="command")
+        if arguments.attn is not None
+        else None
+    )
     options.progress("loading the model")
     from attnswitch.comparison.runs import mismatches, watched_run
     from attnswitch.models.describing import question

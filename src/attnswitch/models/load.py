@@ -6,7 +6,7 @@ Everything that can be wrong with a checkpoint is one clear line: foreign except
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -62,12 +62,12 @@ def load_model(
     require_torch()
     _require_transformers()
     wanted_dtype, wanted_device = torch_dtype(dtype), torch_device(device)
-    where = str(BUILTIN) if name is None else _folder_or_hub_id(name)
+    where = str(BUILTIN) if name is None else folder_or_hub_id(name)
     shown = BUILTIN_NAME if name is None else name
     with faults.as_one_line(shown):
-        raw = _raw_config(where, shown)
+        raw = raw_config(where, shown)
         asked = _asked_in_config(raw, shown)
-        config = _config(where, shown, raw, trust_remote_code)
+        config = config_of(where, shown, raw, trust_remote_code)
         processor, notes = load_processor(where, shown, config, trust_remote_code)
         model, more = _model(where, config, raw, wanted_dtype, trust_remote_code)
         model = model.to(wanted_device).eval()
@@ -81,7 +81,7 @@ def _require_transformers() -> None:
         raise MissingExtraError("transformers", "models", "loading a model") from error
 
 
-def _folder_or_hub_id(name: str) -> str:
+def folder_or_hub_id(name: str) -> str:
     """What transformers is to be given; complains early about paths that lead nowhere."""
     path = Path(name).expanduser()
     if path.is_dir():
@@ -101,7 +101,7 @@ def _folder_or_hub_id(name: str) -> str:
     return name
 
 
-def _raw_config(where: str, shown: str) -> dict[str, Any]:
+def raw_config(where: str, shown: str) -> dict[str, Any]:
     """config.json as it stands, before transformers interprets it."""
     from transformers import PretrainedConfig
 
@@ -118,10 +118,10 @@ def _asked_in_config(raw: dict[str, Any], shown: str) -> Request | None:
     if "use_flash_attention" not in raw:
         return None
     policy = {"use_flash_attention": raw["use_flash_attention"]}
-    return request_from_mapping(policy, f"config.json of {shown}")
+    return replace(request_from_mapping(policy, f"config.json of {shown}"), origin="checkpoint")
 
 
-def _config(where: str, shown: str, raw: dict[str, Any], trust_remote_code: bool) -> Any:
+def config_of(where: str, shown: str, raw: dict[str, Any], trust_remote_code: bool) -> Any:
     """The configuration, of a class that takes pictures."""
     from transformers import AutoConfig, AutoModelForImageTextToText
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
 
 from attnswitch.backends.catalogue import FAMILIES, requestable
 from attnswitch.errors import RequestError, did_you_mean
+
+if TYPE_CHECKING:
+    from attnswitch.policy.rules import Policy
 
 KEYWORDS = ("no-flash", "auto")
 POLICY_ENDINGS = (".yaml", ".yml", ".json")
@@ -26,13 +29,24 @@ _OTHER_NAMES = {
 }
 
 
+Origin = Literal["code", "command", "environment", "checkpoint"]
+
+
 @dataclass(frozen=True)
 class Request:
-    """What the user asked for, and where: `word` as written, `source` such as "ATTNSWITCH"."""
+    """What the user asked for, and where: `word` as written, `source` such as "ATTNSWITCH".
+
+    A request of kind "policy" names a file that was not read yet; one of kind "rules" holds the
+    `policy` that was read. `origin` is the kind of place that `source` names. `override` lets it
+    win over settings elsewhere that contradict it.
+    """
 
     word: str
-    kind: Literal["backend", "family", "no-flash", "auto", "policy"]
-    source: str = "apply()"
+    kind: Literal["backend", "family", "no-flash", "auto", "policy", "rules"]
+    source: str = field(default="apply()", compare=False)
+    policy: Policy | None = None
+    override: bool = False
+    origin: Origin = field(default="code", compare=False)
 
     def __str__(self) -> str:
         return self.word

@@ -16,6 +16,8 @@ import torch
 from attnswitch import intent
 from attnswitch.backends import attend_with
 from attnswitch.errors import UnavailableError
+from attnswitch.seams import own_eager
+from attnswitch.types import AttentionCall
 
 _original: Callable[..., Any] | None = None
 _holders = 0
@@ -68,16 +70,23 @@ def attend_at_site(
     unused tail of a static cache is cut off, since SDPA's causal triangle is aligned top-left.
     """
     choice = intent.of_module(module)
-    if choice is None or choice.backend == "auto":
+    wanted = getattr(module, "is_causal", True) if is_causal is None else is_causal
+    rows = query.shape[2]
+    causal = bool(wanted) and attention_mask is None and rows > 1
+    if choice is not None:
+        choice = intent.for_call(choice, AttentionCall(query, key, attention_mask, causal, module))
+    backend = "auto" if choice is None else choice.backend
+    if backend == "auto" and not own_eager.is_projects_own(module):
         assert _original is not None
         return _original(
             module, query, key, value, attention_mask,
             dropout=dropout, scaling=scaling, is_causal=is_causal, **kwargs,
         )  # fmt: skip
+    if choice is None or backend in ("auto", "eager"):
+        return own_eager.attend(
+            module, query, key, value, attention_mask, dropout, scaling, causal, **kwargs
+        )
     _refuse_what_is_not_implemented(choice, kwargs)
-    wanted = getattr(module, "is_causal", True) if is_causal is None else is_causal
-    rows = query.shape[2]
-    causal = bool(wanted) and attention_mask is None and rows > 1
     if causal and key.shape[2] > rows:
         key, value = key[:, :, :rows], value[:, :, :rows]
     out_BHTE = attend_with(choice.backend)(

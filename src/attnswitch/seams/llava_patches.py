@@ -98,7 +98,7 @@ def _unless_switched(original: Callable[..., Any], name: str) -> Callable[..., A
     @functools.wraps(original)
     def patch(*args: Any, **kwargs: Any) -> Any:
         choice = intent.of_process()
-        if choice is None or choice.backend == "auto":
+        if choice is None or any(possible.backend == "auto" for possible in choice.possible):
             return original(*args, **kwargs)
         _logger.info("%s() is not applied: %s asks for %r", name, choice.source, choice.requested)
         return None

@@ -74,7 +74,7 @@ def mark(module: Any, choice: Choice) -> Undo:
 
 def push_while_running(module: Any, choice: Choice) -> Undo:
     """Put the choice in force on the thread while the module's forward runs."""
-    return _around_forward(module, lambda: intent.push_thread(choice), intent.pop_thread)
+    return _around_forward(module, lambda: intent.push_thread(choice, module), intent.pop_thread)
 
 
 def refuse_weights(module: Any, choice: Choice) -> Undo:
@@ -117,6 +117,20 @@ def bar_while_running(model: Any, holder: str) -> Undo:
         guard.retire()
 
     return back
+
+
+def permit_while_running(model: Any, holder: str) -> Undo:
+    """Let this model run FlashAttention although the process bars it: `holder` overrides that.
+
+    Raises:
+        UnavailableError: this torch cannot let one model pass and stop the others.
+    """
+    if not guard.can_pass_through():
+        raise UnavailableError(
+            f"{holder} overrides the process's request for one model, which needs torch 2.9",
+            remedy="Override it for the process, with attnswitch.use(..., override=True)",
+        )
+    return _around_forward(model, guard.permit_thread, guard.end_permit)
 
 
 def _around_forward(module: Any, before: Callable[[], None], after: Callable[[], None]) -> Undo:

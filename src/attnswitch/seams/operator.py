@@ -19,6 +19,7 @@ from attnswitch import guard, intent
 from attnswitch.backends import attend_with
 from attnswitch.backends.catalogue import family_of
 from attnswitch.errors import UnavailableError
+from attnswitch.types import AttentionCall
 
 DISPATCH_KEYS = ("CPU", "AutogradCPU", "CUDA", "AutogradCUDA")
 
@@ -85,6 +86,9 @@ def _carry_out(
     enable_gqa: bool,
 ) -> torch.Tensor:
     choice = intent.of_call()
+    if choice is not None:
+        call = AttentionCall(query, key, attn_mask, is_causal, intent.module_of_call())
+        choice = intent.for_call(choice, call)
     if required:
         given = (query, key, value, attn_mask, dropout_p, is_causal)
         _refuse_others(choice, given, scale, enable_gqa)

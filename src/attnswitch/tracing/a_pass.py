@@ -24,7 +24,7 @@ class Pass:
     `calls` are the sites' calls, `ranges` the open ranges in the profile with their names (the
     record is None where nothing is profiled), `flash` the FlashAttention kernels counted at their
     operators, `unseen` the ranges in which nothing was seen so far: what their operators give back
-    is looked at, by `catcher`.
+    is looked at, by `catcher`; `is_decided`: rules decided in some of the calls.
     """
 
     form: Any
@@ -33,6 +33,7 @@ class Pass:
     ranges: list[tuple[str, Any]] = field(default_factory=list)
     flash: list[Seen] = field(default_factory=list)
     unseen: set[str] = field(default_factory=set)
+    is_decided: bool = False
     catcher: Catcher | None = None
     _profiler: Any = None
 

@@ -49,6 +49,8 @@ class CallWatcher:
             self._counts[key] += 1
             due = is_due(self._counts[key])
         self._thread.inside = True
+        if call.ruled:
+            intent.note_decisions()
         try:
             if due and not profiler_is_taken():
                 output, seen = _profiled(range_name(site, phase), carry_out)
@@ -57,8 +59,15 @@ class CallWatcher:
         finally:
             self._thread.inside = False
         with self._lock:
-            self._ledger.add(call)
-            self._ledger.end_forward(seen or [], profiled=seen is not None)
+            decided = intent.take_decisions() if call.ruled else ()
+            if decided:
+                call = call.settled(decided)
+            if seen is None and call.decided and not self._ledger.knows(call):
+                self._ledger.wait([call])
+                self._counts[key] = 0
+            else:
+                self._ledger.add(call)
+                self._ledger.end_forward(seen or [], profiled=seen is not None)
         self._changed()
         return output
 

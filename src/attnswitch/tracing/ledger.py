@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from attnswitch.tracing.events import Seen, range_name
-from attnswitch.types import Choice, Receipt, Site
+from attnswitch.types import Choice, Receipt, RuledChoice, Site
 
 _MOST_SHAPES = 8
 
@@ -40,9 +40,10 @@ class Call:
     """A call of a site, or `times` calls that are alike.
 
     `guarded`: FlashAttention was barred on this thread; `everywhere`: in the whole process.
-    `declared`: what the model's own settings say where nothing was asked. `name` is the range's,
-    which holds site and phase; calls with one `key` run what the last profiled of them ran. Not to
-    be changed once made: passes share it.
+    `declared`: what the model's own settings say where nothing was asked. `decided`: what rules
+    decided while the site ran. `name` is the range's, which holds site and phase; calls with one
+    `key` run what the last profiled of them ran; `ruled`: rules are to decide while the site runs.
+    Not to be changed once made: passes share it.
     """
 
     site: Site
@@ -54,13 +55,25 @@ class Call:
     times: int = 1
     everywhere: bool = False
     declared: str | None = None
+    decided: tuple[Choice, ...] = ()
     name: str = field(init=False)
     key: tuple[str, Any] = field(init=False)
+    ruled: bool = field(init=False)
 
     def __post_init__(self) -> None:
         """Name the call's range, and calls that are alike."""
         self.name = range_name(self.site, self.phase)
         self.key = (self.name, self.form)
+        self.ruled = isinstance(self.asked, RuledChoice)
+
+    def settled(self, decided: tuple[Choice, ...]) -> Call:
+        """The call as rules decided it: of another form than one they decide otherwise."""
+        form = (self.form, tuple((c.source, c.backend) for c in decided))
+        return replace(self, asked=decided[-1], decided=decided, form=form)
+
+    def asked_for(self, backend: str | None) -> Choice | None:
+        """The choice that `backend` ran by, where rules decided several times in one call."""
+        return next((c for c in self.decided if c.backend == backend), self.asked)
 
 
 # What one call of a site ran: which backend and family, and how many times a call.
@@ -80,6 +93,19 @@ class Ledger:
         self._known: dict[tuple[str, Any], Counter[_Ran]] = {}
         self._pending: list[Call] = []
         self._fingerprinted: set[tuple[str, Any]] = set()
+        self._waiting: dict[tuple[str, Any], Call] = {}
+
+    def knows(self, call: Call) -> bool:
+        """Whether it is known, or known to be untold, what calls like `call` ran."""
+        return call.key in self._known
+
+    def wait(self, calls: list[Call]) -> None:
+        """Calls that rules decided as never before, in a pass that was not profiled: they stand
+        for what the next profiled call of their form runs."""
+        for call in calls:
+            alike = self._waiting.get(call.key)
+            times = call.times + alike.times if alike else call.times
+            self._waiting[call.key] = replace(call, times=times)
 
     def add(self, call: Call) -> None:
         """A site computes attention in the pass that is under way."""
@@ -98,6 +124,8 @@ class Ledger:
         if profiled:
             for one in self._learn(calls, seen):
                 self.add_outside(one, default, backward=backward)
+            calls = [*calls, *(self._waiting.pop(key) for key in [*self._waiting]
+                               if key in self._known)]  # fmt: skip
         for call in calls:
             self._count(call)
 
@@ -131,11 +159,13 @@ class Ledger:
         (self._fingerprinted.add if ran else self._fingerprinted.discard)(key)
 
     def _tally(self, call: Call, backend: str | None, family: str | None) -> _Tally:
-        key = (call.site.path, call.site.role, call.phase, backend, family)
+        asked = call.asked_for(backend) if call.decided else call.asked
+        by = (asked.source, asked.backend) if asked and call.decided else None
+        key = (call.site.path, call.site.role, call.phase, backend, family, by)
         tally = self._tallies.get(key)
         if tally is None:
             tally = self._tallies[key] = _Tally(call.site, call.phase, backend, family)
-        tally.asked, tally.dtype = call.asked, tally.dtype or call.dtype
+        tally.asked, tally.dtype = asked, tally.dtype or call.dtype
         tally.declared = call.declared
         return tally
 
@@ -174,7 +204,7 @@ class Ledger:
         self, one: Seen, phase: str, asked: Choice | None, *, times: int = 1, guarded: bool = False
     ) -> None:
         """Attention that was seen, or counted at the operator, where no site is known."""
-        key = (None, None, phase, one.backend, one.family)
+        key = (None, None, phase, one.backend, one.family, None)
         tally = self._tallies.setdefault(
             key, _Tally(None, phase, one.backend, one.family, asked=asked)
         )
@@ -190,6 +220,10 @@ class Ledger:
 
     def receipts(self) -> list[Receipt]:
         """One receipt a tally, in the order the sites first ran."""
+        if self._waiting:
+            waiting, self._waiting = self._waiting, {}
+            for call in waiting.values():
+                self._count(call)
         return [_receipt(tally) for tally in self._tallies.values() if tally.calls]
 
 
@@ -227,6 +261,7 @@ def _receipt(tally: _Tally) -> Receipt:
         dtype=tally.dtype,
         shapes=tally.shapes,
         mask="; ".join(tally.masks) or None,
+        rule=asked.rule or None if asked else None,
         refused=[{"backend": r.backend, "reasons": list(r.reasons)} for r in asked.refused]
         if asked
         else [],

@@ -23,7 +23,7 @@ from attnswitch.tracing.forms import asked_of, first_tensor, form_of, is_due, ph
 from attnswitch.tracing.ledger import Call, Ledger
 from attnswitch.tracing.operators import what_ran
 from attnswitch.tracing.profiling import profiler, profiler_is_taken, raw_events
-from attnswitch.types import Site
+from attnswitch.types import Choice, Site
 from attnswitch.whereabouts import root_of
 
 _BACKWARD = "backward"
@@ -48,6 +48,7 @@ class PassWatcher:
         self._calls: dict[Any, list[Call]] = {}
         self._outside: dict[Any, list[Seen]] = {}
         self._flash: dict[Any, Counter[str]] = {}
+        self._decided: dict[Any, set[tuple[str, str]]] = {}
         self._sites: dict[str, Site] = {}
 
     @property
@@ -75,8 +76,9 @@ class PassWatcher:
             if due and not profiler_is_taken():
                 output = self._profiled(model, form, forward, args, kwargs)
             else:
+                intent.note_decisions()
                 output = forward(*args, **kwargs)
-                self._repeat(form)
+                self._repeat(form, intent.take_decisions())
         finally:
             self._thread.inside = False
         self._changed()
@@ -101,6 +103,7 @@ class PassWatcher:
         """Account for a profiled pass, and keep what it ran for others of its form."""
         inside = {call.name for call in calls}
         self._calls[form], self._flash[form] = calls, self._thread.flash.copy()
+        self._decided[form] = {(c.source, c.backend) for call in calls for c in call.decided}
         self._outside[form] = [one for one in seen if one.range_name not in inside]
         for call in calls:
             self._ledger.add(call)
@@ -108,12 +111,19 @@ class PassWatcher:
         self._ledger.end_forward(placed, profiled=True)
         self._add_outside(form)
 
-    def _repeat(self, form: Any) -> None:
-        """Account for a pass that was not profiled: as the last profiled one of its form."""
+    def _repeat(self, form: Any, decided: tuple[Choice, ...] = ()) -> None:
+        """Account for a pass that was not profiled: as the last profiled one of its form.
+
+        Unless rules `decided` otherwise than in that one: then it is unobserved.
+        """
         calls, counted = self._calls.get(form, []), self._thread.flash
         with self._lock:
-            if counted != self._flash.get(form, Counter()):
+            told = {(choice.source, choice.backend) for choice in decided}
+            otherwise = told != self._decided.get(form, set())
+            if otherwise or counted != self._flash.get(form, Counter()):
                 self._passes[form] = 0  # the next one is profiled
+                if otherwise:
+                    calls = [_undecided(call) for call in calls]
                 self._add_unlike(calls, counted, backward=form[0] is _BACKWARD)
                 return
             for call in calls:
@@ -177,6 +187,11 @@ class PassWatcher:
         return calls
 
 
+def _undecided(call: Call) -> Call:
+    """The call, where it is not known what rules decided at it."""
+    return replace(call, asked=intent.of_process(), decided=()) if call.decided else call
+
+
 class _SiteMarks:
     """Marks each site of a model in the profile while the block lasts."""
 
@@ -217,6 +232,8 @@ class _SiteMarks:
             record = torch.profiler.record_function(range_name(site, phase))
             record.__enter__()
             self._open.append((module, record))
+            if self.calls[-1].ruled:
+                intent.note_decisions()
 
         return enter
 
@@ -226,6 +243,9 @@ class _SiteMarks:
         if torch.compiler.is_compiling():
             return
         if any(owner is module for owner, _ in self._open):
+            decided = intent.take_decisions() if self.calls[-1].ruled else ()
+            if decided:
+                self.calls[-1] = self.calls[-1].settled(decided)
             while self._open:
                 owner, record = self._open.pop()
                 record.__exit__(None, None, None)

@@ -24,7 +24,7 @@ class Settings:
         """Everything that is set now, comparable and hashable."""
         choices = [intent.of_module(module) for module in self._modules]
         return (
-            tuple((c.backend, c.requested, c.source) if c else None for c in choices),
+            tuple((c.backend, c.requested, c.source, c.rule) if c else None for c in choices),
             tuple(getattr(c, "_attn_implementation", None) for c in self._configs),
             intent.of_process(),
             guard.is_up(),

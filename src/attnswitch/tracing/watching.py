@@ -118,21 +118,28 @@ class Watch:
     def _account(self, one: Pass, seen: list[Seen] | None) -> None:
         counted = Counter((ran.range_name, ran.names[0]) for ran in one.flash)
         default = intent.of_process()
+        form = one.form
+        if seen is None and not one.backward and form not in self._unseen:
+            self._note_unseen(form, one, None)  # somebody else profiles
+        if one.is_decided:
+            if seen is None and any(c.decided and not self._ledger.knows(c) for c in one.calls):
+                self._ledger.wait(one.calls)
+                self._forms[form] = 0
+                return
+            one.form = _with_decisions(one)
         if seen is not None:
             seen = believable(seen, {name for _, name in counted})
             self._flash[one.form] = counted
             self._place_backward(one, seen)
-            self._note_unseen(one, seen)
+            self._note_unseen(form, one, seen)
             self._outside[one.form] = [s for s in seen if s.range_name not in self._ranges_of(one)]
             self._backward_calls[one.form] = one.calls
         elif one.backward:
             one.calls = self._backward_calls.get(one.form, one.calls)
-        if seen is None and not one.backward and one.form not in self._unseen:
-            self._note_unseen(one, None)  # somebody else profiles
         if seen is None and counted != self._flash.get(one.form, Counter()):
             seen = one.flash  # not what ran when a pass of this form was last profiled
             one.calls = [replace(call, form=(call.form, "counted")) for call in one.calls]
-            self._forms[one.form] = 0
+            self._forms[form] = 0
         elif seen is None:
             for again in self._outside.get(one.form, ()):
                 self._ledger.add_outside(again, default, backward=one.backward)
@@ -144,10 +151,10 @@ class Watch:
             seen or [], profiled=seen is not None, default=default, backward=one.backward
         )
 
-    def _note_unseen(self, one: Pass, seen: list[Seen] | None) -> None:
+    def _note_unseen(self, form: Any, one: Pass, seen: list[Seen] | None) -> None:
         """Remember at which sites of a pass nothing was seen, to look at their outputs once."""
         told = {s.range_name for s in seen or ()}
-        self._unseen[one.form] = {name for name in self._ranges_of(one) if name not in told}
+        self._unseen[form] = {name for name in self._ranges_of(one) if name not in told}
 
     def _take_fingerprint(self, one: Pass) -> None:
         """Name what the site that ends now ran, where its outputs tell; all of them, or none."""
@@ -158,8 +165,10 @@ class Watch:
         ran: Counter[tuple[str | None, str | None]] = Counter()
         if known:
             ran.update((backend, family_of(backend)) for backend in caught)
+        call = one.calls[-1]
         with self._lock:
-            self._ledger.fingerprint(one.calls[-1], ran)
+            if ran or not call.decided or self._ledger.knows(call):
+                self._ledger.fingerprint(call, ran)
 
     @staticmethod
     def _ranges_of(one: Pass) -> set[str]:
@@ -189,15 +198,31 @@ class Watch:
         if call.name in one.unseen:
             one.catch_outputs(call.name)
         one.open_range(call.name)
+        if call.ruled:
+            intent.note_decisions()
 
     def leave_site(self) -> None:
         """A site's forward ends."""
         one = self._thread.current
         if one is None:
             return
+        if one.calls and one.calls[-1].ruled:
+            self._settle(one)
         if one.catcher is not None:
             self._take_fingerprint(one)
         one.close_range()
+
+    def _settle(self, one: Pass) -> None:
+        """Rules decided in the site that ends now: its call is one of those decided so."""
+        decided = intent.take_decisions()
+        if not decided:
+            return
+        call = one.calls[-1]
+        key = (call.key, call.dtype, decided)
+        settled = self._calls.get(key)
+        if settled is None:
+            settled = self._calls[key] = call.settled(decided)
+        one.calls[-1], one.is_decided = settled, True
 
     # What taps tell -----------------------------------------------------------------------------
 
@@ -278,6 +303,11 @@ class Watch:
             if found[ran.range_name] > calls[ran.range_name]:
                 calls[ran.range_name] += 1
                 one.calls.append(self._call(site, module, "backward", one.form, ran.dtype))
+
+
+def _with_decisions(one: Pass) -> Any:
+    """The form of a pass, with what rules decided in it."""
+    return (one.form, tuple((c.source, c.backend) for call in one.calls for c in call.decided))
 
 
 def _is_compiled(module: Any) -> bool:

@@ -16,6 +16,7 @@ from typing import Any
 from attnswitch import intent
 from attnswitch.seams.completed_import import when_complete
 from attnswitch.seams.names import old_forwards
+from attnswitch.seams.names.resolution import refuse_rules
 
 # {module: {attention class: its forward by way of SDPA}}
 _FORWARDS: dict[str, dict[str, Callable[..., Any]]] = {
@@ -65,6 +66,7 @@ def _switched(own: Callable[..., Any], by_sdpa: Callable[..., Any]) -> Callable[
         choice = intent.of_call()
         if choice is None or choice.backend in ("auto", "eager"):
             return own(self, *args, **kwargs)
+        refuse_rules(choice, self)
         return by_sdpa(self, own, choice, *args, **kwargs)
 
     return forward

@@ -13,6 +13,7 @@ from typing import Any
 
 from attnswitch import intent
 from attnswitch.errors import UnavailableError
+from attnswitch.seams.names.resolution import refuse_rules
 
 _FLASH, _SDPA, _PLAIN = "FlashAttention2", "SdpaAttention", "Attention"
 _MODELS = "transformers.models."
@@ -44,6 +45,7 @@ def _switched(own: Any, sdpa: Any, plain: Any) -> Any:
         choice = intent.of_call()
         if choice is None or choice.backend == "auto":
             return own(self, hidden_states, attention_mask, *args, **kwargs)
+        refuse_rules(choice, self)
         if sdpa is None and choice.backend != "eager":
             raise UnavailableError(
                 f"{choice.source} asks for {choice.requested!r}, but {type(self).__name__} has no "

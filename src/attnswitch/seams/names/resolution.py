@@ -8,8 +8,7 @@ from typing import Any
 from attnswitch import intent
 from attnswitch.backends.catalogue import CATALOGUE
 from attnswitch.errors import UnavailableError
-from attnswitch.seams.names import eager_only
-from attnswitch.types import Choice
+from attnswitch.types import Choice, RuledChoice
 
 _logger = logging.getLogger("attnswitch")
 
@@ -30,6 +29,9 @@ def wanted_name(choice: Choice, model_class: Any, config: Any, asked: Any) -> st
     Raises:
         UnavailableError: the request cannot be met by the class's own arithmetic.
     """
+    from attnswitch.seams.names import eager_only
+
+    _refuse_own_names(choice, model_class, asked)
     if choice.backend == "eager":
         wanted = "eager"
     elif supports_sdpa(model_class) or is_composite(config):
@@ -68,4 +70,31 @@ def _config_class() -> type:
 
 def _own_code_meets(choice: Choice) -> bool:
     """Eager code is standard attention; it is not the one backend that was asked for by name."""
-    return choice.bars_flash and choice.requested not in CATALOGUE
+    return choice.bars_flash and all(c.requested not in CATALOGUE for c in choice.possible)
+
+
+def _refuse_own_names(choice: Choice, model_class: Any, asked: Any) -> None:
+    """Rules that leave some calls as they are cannot keep the name that those calls would need."""
+    leaves = isinstance(choice, RuledChoice) and any(c.backend == "auto" for c in choice.possible)
+    if leaves and asked not in (None, "sdpa"):
+        raise UnavailableError(
+            f"{choice.source} leaves attention as it is where no rule says otherwise, and "
+            f"{model_class.__name__} is asked for with {asked!r}",
+            reasons=["one name serves all its calls, and only 'sdpa' can be decided call by call"],
+            remedy="Write a request instead of auto, such as `attn: standard`",
+        )
+
+
+def refuse_rules(choice: Choice, module: Any) -> None:
+    """Raise where rules ask for a class's own code at some calls, and for another at others.
+
+    Raises:
+        UnavailableError: the class is one whose code is exchanged as a whole.
+    """
+    own = [c for c in choice.possible if c.backend in ("auto", "eager")]
+    if isinstance(choice, RuledChoice) and own:
+        raise UnavailableError(
+            f"{own[0].source} asks for {own[0].requested!r} at some calls of "
+            f"{type(module).__name__}, whose code is exchanged as a whole in this transformers",
+            remedy="Use no rules that mean 'auto' or 'eager' there, or transformers from 4.48",
+        )

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import torch
 
+from attnswitch import intent, types
 from attnswitch.errors import InputError
 
 Alignment = Literal["bottom-right", "top-left"]
@@ -114,6 +115,18 @@ class AttentionCall:
                     f"{self.function}: cumulative lengths end at {ends[0]} (query) and {ends[1]} "
                     f"(key), beyond {self.shapes()}"
                 )
+
+    def as_rules_see_it(self) -> types.AttentionCall:
+        """The call with heads before tokens; of a packed batch, as long as its longest sequence."""
+        query, key = self.query, self.key
+        if self.packing is not None:
+            rows, keys = self.packing.longest()
+            sequences = len(self.packing.spans())
+            query = query[:rows].expand(sequences, *query[:rows].shape)
+            key = key[:keys].expand(sequences, *key[:keys].shape)
+        query, key = query.transpose(1, 2), key.transpose(1, 2)
+        module = intent.module_of_call()
+        return types.AttentionCall(query, key, self.bias, self.causal, module)
 
     def shapes(self) -> str:
         """The three shapes in words, for messages."""

@@ -6,7 +6,8 @@ from attnswitch import intent
 from attnswitch.errors import UnavailableError
 from attnswitch.seams.package.attention import rows_in_blocks, with_masks
 from attnswitch.seams.package.attention.call import AttentionCall, AttentionResult
-from attnswitch.types import Choice
+from attnswitch.seams.package.left_to_package import LeftToPackageError
+from attnswitch.types import Choice, RuledChoice
 
 
 def run(call: AttentionCall) -> AttentionResult:
@@ -16,7 +17,17 @@ def run(call: AttentionCall) -> AttentionResult:
         UnavailableError: no request is in force, or the backend cannot take this call.
     """
     choice = intent.of_call()
-    backend = _backend(choice, call)
+    ruled = isinstance(choice, RuledChoice)
+    if choice is not None:
+        choice = intent.for_call(choice, call.as_rules_see_it())
+    try:
+        backend = _backend(choice, call)
+    except UnavailableError as error:
+        if not ruled or choice is None:
+            raise
+        left = LeftToPackageError(str(error))
+        left.backend = choice.backend
+        raise left from None
     if backend == "blockwise":
         return rows_in_blocks.run(call)
     return with_masks.run(backend, call)

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 from attnswitch import intent
+from attnswitch.seams.package.left_to_package import LeftToPackageError
 from attnswitch.seams.package.placing.activations import Activation, calling_frame, line_of, note
 from attnswitch.seams.package.placing.exports import REPLACED, implementation
 from attnswitch.seams.package.placing.stand_in import is_stand_in
@@ -80,8 +81,13 @@ def _stand_before(module_name: str, original: Function, ours: Function) -> Funct
         choice = intent.of_call()
         if choice is None or choice.backend in ("auto", package):
             return original(*args, **kwargs)
-        if by_name:
-            return ours(**signature.bind(*args, **kwargs).arguments)
-        return ours(*args, **kwargs)
+        try:
+            if by_name:
+                return ours(**signature.bind(*args, **kwargs).arguments)
+            return ours(*args, **kwargs)
+        except LeftToPackageError as left:
+            if left.backend not in ("auto", package):
+                raise
+        return original(*args, **kwargs)
 
     return dispatched

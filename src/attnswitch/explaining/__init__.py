@@ -1,0 +1,1 @@
+"""A dry run: what would run where under a request, and why; no weights, no GPU."""

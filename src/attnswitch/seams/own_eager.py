@@ -1,0 +1,72 @@
+"""A model's own eager code at one site, where its other sites run something else.
+
+Its function lies beside the attention class. The mask that comes was made for SDPA, which takes
+booleans, and none at all where its own triangle will do; eager code adds whatever it gets and knows
+no triangle of its own, so it would attend to the future. It gets the mask it needs, made here.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from attnswitch.errors import UnavailableError
+
+FUNCTION = "eager_attention_forward"
+# Written on a module whose project asked for eager code, where the name was rewritten for others.
+_MARK = "_attnswitch_projects_own"
+
+
+def remember(module: Any) -> Callable[[], None]:
+    """Note that the project's own choice at this site is its eager code; returns the way back."""
+    module.__dict__[_MARK] = True
+    return lambda: module.__dict__.pop(_MARK, None)
+
+
+def is_projects_own(module: Any) -> bool:
+    """Whether leaving the project's own choice alone means its eager code here."""
+    return _MARK in module.__dict__
+
+
+def function_of(module: Any) -> Callable[..., Any] | None:
+    """The eager function beside the module's class or one that it is made from, or None."""
+    for klass in type(module).__mro__:
+        function = getattr(sys.modules.get(klass.__module__), FUNCTION, None)
+        if function is not None:
+            return function
+    return None
+
+
+def attend(
+    module: Any,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    mask: torch.Tensor | None,
+    dropout: float,
+    scaling: float | None,
+    causal: bool,
+    **kwargs: Any,
+) -> tuple[torch.Tensor, Any]:
+    """Attention by the model's own code, in the form transformers expects.
+
+    Raises:
+        UnavailableError: the model's source has no such function.
+    """
+    function = function_of(module)
+    if function is None:
+        raise UnavailableError(
+            f"{type(module).__name__} has no eager code that can be called for one site",
+            remedy="Ask for 'math' or 'standard' there",
+        )
+    if causal:
+        rows, keys = query.shape[-2], key.shape[-2]
+        mask = torch.ones(rows, keys, dtype=torch.bool, device=query.device).tril()[None, None]
+    if mask is not None and mask.dtype == torch.bool:
+        zeros = torch.zeros((), dtype=query.dtype, device=query.device)
+        mask = torch.where(mask, zeros, torch.full_like(zeros, torch.finfo(query.dtype).min))
+    scaling = query.shape[-1] ** -0.5 if scaling is None else scaling
+    return function(module, query, key, value, mask, scaling=scaling, dropout=dropout, **kwargs)
