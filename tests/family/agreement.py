@@ -10,8 +10,9 @@ import torch
 
 from attnswitch.switch import RequestLike, apply
 from attnswitch.verification.answering import REFERENCE, YARDSTICK
+from attnswitch.verification.nudging import rounded_otherwise
 from attnswitch.verification.precise import one_precision_up, upcast
-from attnswitch.verification.rule import Judgement, judge
+from attnswitch.verification.rule import Judgement, judge_beside
 
 from .tiny import Tensors, Tiny
 
@@ -53,22 +54,38 @@ def judged(
     """{(request, scene): judgement of the logits}; padding rows are left out.
 
     The reference computes the whole model one precision up, and its attention in float64; where
-    a model casts to float32 itself, what of it can compute in float64.
+    a model casts to float32 itself, what of it can compute in float64. Before anything is said to
+    fail, the yardstick runs again, rounded otherwise.
     """
     model = model_of(tiny, dtype)
     upper = model.get_submodule(tiny.in_float64) if dtype == torch.float32 else model
     with one_precision_up(upper) as up, switched(model, REFERENCE, parts):
         references = logits_of(tiny, model, dtype, scenes, up)
-    with switched(model, YARDSTICK, parts):
-        yardsticks = logits_of(tiny, model, dtype, scenes, dtype)
+
+    def standard() -> dict[str, torch.Tensor]:
+        with switched(model, YARDSTICK, parts):
+            return logits_of(tiny, model, dtype, scenes, dtype)
+
+    yardsticks = [standard()]
     found = {}
     for request in requests:
         with switched(model, request, parts):
             candidates = logits_of(tiny, model, dtype, scenes, dtype)
-        for scene in scenes:
-            judgement = judge(candidates[scene], yardsticks[scene], references[scene])
+        if not all(j.passes for j in beside(candidates, yardsticks, references).values()):
+            yardsticks += rounded_otherwise(model, standard)
+        for scene, judgement in beside(candidates, yardsticks, references).items():
             found[request, scene] = judgement
     return found
+
+
+def beside(
+    candidates: Tensors, yardsticks: list[Tensors], references: Tensors
+) -> dict[str, Judgement]:
+    """{scene: judgement with the largest of the yardsticks' errors}."""
+    return {
+        scene: judge_beside(candidates[scene], [y[scene] for y in yardsticks], reference)
+        for scene, reference in references.items()
+    }
 
 
 def logits_of(

@@ -16,8 +16,9 @@ from attnswitch.comparison.local import LocalError, local_errors
 from attnswitch.comparison.runs import Run, generate
 from attnswitch.switch import apply
 from attnswitch.verification.answering import REFERENCE, YARDSTICK
+from attnswitch.verification.nudging import rounded_otherwise
 from attnswitch.verification.precise import one_precision_up, upcast
-from attnswitch.verification.rule import Judgement, judge
+from attnswitch.verification.rule import Judgement, judge_beside
 
 # The local check runs the reference at each site of each step; a few decoded tokens show the
 # decode path, more would only repeat it.
@@ -125,16 +126,19 @@ def judge_runs(
     checks: list[Check] = []
     tokens = baseline.tokens
     on_step("judging the logits of the answer")
-    answers = _under_each(model, runs, inputs, lambda given: answer_logits(model, given, tokens))
-    checks += _check(runs, answers, "logits of the answer")
+    answers, found = _check(
+        model, runs, "logits of the answer", inputs,
+        lambda given: answer_logits(model, given, tokens),
+    )  # fmt: skip
+    checks += found
     if padded is not None:
         on_step("judging a left-padded batch")
-        lasts = _under_each(model, runs, padded, lambda given: last_logits(model, given))
-        checks += _check(runs, lasts, "logits of a left-padded batch")
+        what = "logits of a left-padded batch"
+        checks += _check(model, runs, what, padded, lambda given: last_logits(model, given))[1]
     on_step("judging every site on the same inputs")
     sites = _local(model, runs, inputs, padded, tokens)
     allowed = next(c for c in checks if c.run == candidate.request.word).judgement.allowed.max
-    difference = _first_difference(tokens, candidate.tokens, answers["reference"], allowed)
+    difference = _first_difference(tokens, candidate.tokens, answers[REFERENCE.word], allowed)
     return Verdict(checks, sites, difference)
 
 
@@ -154,11 +158,27 @@ def _under_each(
     return found
 
 
-def _check(runs: Sequence[Run], tensors: dict[str, torch.Tensor], what: str) -> list[Check]:
-    return [
-        Check(word, what, judge(tensors[word], tensors["yardstick"], tensors["reference"]))
-        for word in dict.fromkeys(run.request.word for run in runs)
-    ]
+def _check(
+    model: Any,
+    runs: Sequence[Run],
+    what: str,
+    inputs: Mapping[str, Any],
+    compute: Callable[[Mapping[str, Any]], torch.Tensor],
+) -> tuple[dict[str, torch.Tensor], list[Check]]:
+    """Judge what `compute` gives; before a run is said to fail, the yardstick runs again, rounded
+    otherwise."""
+    tensors = _under_each(model, runs, inputs, compute)
+    yardsticks = [tensors[YARDSTICK.word]]
+    words = list(dict.fromkeys(run.request.word for run in runs))
+
+    def checks() -> list[Check]:
+        exact = tensors[REFERENCE.word]
+        return [Check(w, what, judge_beside(tensors[w], yardsticks, exact)) for w in words]
+
+    if not all(check.judgement.passes for check in checks()):
+        with apply(model, YARDSTICK):
+            yardsticks += rounded_otherwise(model, lambda: compute(inputs))
+    return tensors, checks()
 
 
 def _local(

@@ -8,11 +8,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
 from attnswitch.sites import find_sites
+
+# Runs, each rounded otherwise, before a whole run is said to fail.
+AGAIN = 3
+T = TypeVar("T")
+
+
+def rounded_otherwise(model: Any, compute: Callable[[], T]) -> list[T]:
+    """What `compute`, which runs `model`, gives when every site's output is rounded otherwise."""
+    found = []
+    for seed in range(1, AGAIN + 1):
+        with nudging(model, seed):
+            found.append(compute())
+    return found
 
 
 @contextmanager

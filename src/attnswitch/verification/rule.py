@@ -10,6 +10,7 @@ error alone lets pass.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -82,6 +83,27 @@ def judge(candidate: torch.Tensor, yardstick: torch.Tensor, reference: torch.Ten
         FACTOR * measure.max + _floor(exact[finite_rows], candidate.dtype), FACTOR * measure.rms
     )
     return Judgement(error, measure, allowed, finite)
+
+
+def judge_beside(
+    candidate: torch.Tensor, yardsticks: Sequence[torch.Tensor], reference: torch.Tensor
+) -> Judgement:
+    """Judge `candidate` with the largest of several yardsticks' errors.
+
+    One yardstick is one draw of its rounding errors; where a few hundred numbers are judged, its
+    largest may be small by luck. Shapes and errors as for `judge`.
+
+    Raises:
+        ValueError: there is no yardstick, the shapes differ, or nothing is left to judge.
+    """
+    if not yardsticks:
+        raise ValueError("there is nothing to judge by: no yardstick was given")
+    each = [judge(candidate, yardstick, reference) for yardstick in yardsticks]
+    most, allowed = (
+        Errors(max(e.max for e in errors), max(e.rms for e in errors))
+        for errors in ([j.yardstick_error for j in each], [j.allowed for j in each])
+    )
+    return Judgement(each[0].error, most, allowed, each[0].finite)
 
 
 def _errors(values: torch.Tensor, exact: torch.Tensor, where: torch.Tensor) -> Errors:

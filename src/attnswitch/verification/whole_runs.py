@@ -23,15 +23,13 @@ from attnswitch.switch import RequestLike, apply
 from attnswitch.types import Site
 from attnswitch.verification.answering import YARDSTICK, phase_at, rows_that_count
 from attnswitch.verification.exact_run import exactly
-from attnswitch.verification.nudging import nudging
+from attnswitch.verification.nudging import AGAIN, nudging
 from attnswitch.verification.passes import Pass
 from attnswitch.verification.pooling import Pool
 from attnswitch.verification.rule import Judgement
 
 # Numbers of a call's output that are kept for comparison.
 KEPT = 64 * 2**10
-# Yardstick runs, each rounded otherwise, before a whole run is said to fail.
-AGAIN = 3
 Key = tuple[str, str]
 LOGITS: Key = ("", "logits")
 Rows = dict[Key, list[torch.Tensor]]
