@@ -7,8 +7,10 @@ import torch
 
 from attnswitch.backends import attend_with
 from attnswitch.backends.exact import compute, yardstick
+from attnswitch.errors import AttnSwitchError
 from attnswitch.verification.rule import judge
 
+SDPA = torch.nn.functional.scaled_dot_product_attention
 HERE = ("blockwise", "math", "flash", "reference")
 
 
@@ -82,6 +84,59 @@ def test_one_query_row_sees_every_key(name):
 def test_empty_batches(name):
     q, k, v = (torch.randn(0, 2, 5, 8) for _ in range(3))
     assert attend_with(name)(q, k, v).shape == (0, 2, 5, 8)
+
+
+@pytest.mark.parametrize("value_width", [8, 24])
+@pytest.mark.parametrize("name", HERE)
+def test_values_of_another_width(name, value_width):
+    """Narrower ones, as in DeepSeek's latent attention, and wider ones; forward and backward."""
+    q, k, _ = qkv(torch.float32)
+    v = torch.randn(2, 4, 9, value_width, generator=torch.Generator().manual_seed(1))
+    out = attend_with(name)(q, k, v, None, 0.0, True)
+    assert judge(out, yardstick(q, k, v, None, 0.0, True), compute(q, k, v, None, 0.0, True)).passes
+    of_ours, of_pytorch = (gradients_of(f, q, k, v) for f in (attend_with(name), SDPA))
+    for ours, theirs in zip(of_ours, of_pytorch, strict=True):
+        torch.testing.assert_close(ours, theirs)
+
+
+def gradients_of(attend, *tensors):
+    leaves = [t.clone().requires_grad_() for t in tensors]
+    attend(*leaves, None, 0.0, True).square().sum().backward()
+    return [leaf.grad for leaf in leaves]
+
+
+# ((batch, heads) of the query, of key and value, shape of a mask); PyTorch takes all of these.
+BROADCAST = [
+    ((1, 4), (3, 4), None),
+    ((3, 4), (1, 4), None),
+    ((3, 1), (3, 4), None),
+    ((3, 4), (3, 1), None),
+    ((1, 4), (3, 4), (3, 1, 5, 7)),
+    ((4, 4), (4, 4), (4, 5, 7)),  # a mask for each head, not for each batch
+    ((2, 4), (2, 4), (4, 5, 7)),
+    ((4,), (4,), (4, 5, 7)),
+    ((2, 4), (2, 4), (1, 7)),
+    ((2, 4), (2, 4), (2, 1, 5, 1)),
+]
+
+
+@pytest.mark.parametrize(("of_query", "of_key", "of_mask"), BROADCAST, ids=str)
+@pytest.mark.parametrize("name", [*HERE, "yardstick"])
+def test_it_broadcasts_as_pytorch_does(name, of_query, of_key, of_mask):
+    """A kernel that trusts its query's sizes would read past the end of the keys."""
+    generator = torch.Generator().manual_seed(0)
+    q = torch.randn(*of_query, 5, 8, generator=generator)
+    k, v = (torch.randn(*of_key, 7, 8, generator=generator) for _ in range(2))
+    mask = None if of_mask is None else torch.randn(*of_mask, generator=generator)
+    expected = SDPA(q, k, v, mask)
+    torch.testing.assert_close(attend_with(name)(q, k, v, mask), expected)
+
+
+@pytest.mark.parametrize("name", ["blockwise", "flash"])
+def test_batches_that_do_not_broadcast_are_refused(name):
+    q, k = torch.randn(2, 4, 5, 8), torch.randn(3, 4, 7, 8)
+    with pytest.raises(AttnSwitchError, match="batch"):
+        attend_with(name)(q, k, k)
 
 
 def test_a_reference_with_dropout_is_refused():

@@ -96,8 +96,6 @@ def _masked(
 ) -> torch.Tensor:
     """Apply rows start to stop of the mask, and the causal triangle aligned top-left."""
     if mask is not None:
-        if mask.ndim == 3 and scores.ndim == 4:
-            mask = mask.unsqueeze(1)
         rows = mask if mask.shape[-2] == 1 else mask[..., start:stop, :]
         if rows.dtype == torch.bool:
             scores = scores.masked_fill(~rows, -math.inf)

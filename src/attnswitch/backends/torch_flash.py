@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import torch
 
+from attnswitch.backends.broadcasting import broadcast
 from attnswitch.errors import UnavailableError
 
 
@@ -34,6 +35,8 @@ def attend(
             scale=scale, enable_gqa=enable_gqa,
         )  # fmt: skip
         return out[0]
+    if query.ndim == key.ndim == value.ndim == 4:
+        query, key, value = broadcast(query, key, value, enable_gqa)
     reasons = _refusals(query, key, value, attn_mask, dropout_p, enable_gqa)
     if reasons:
         raise UnavailableError(
@@ -43,10 +46,29 @@ def attend(
         )
     if 0 in query.shape or key.shape[-2] == 0:
         return query.new_zeros(*query.shape[:-1], value.shape[-1])
-    query, key, value = (t if t.stride(-1) == 1 else t.contiguous() for t in (query, key, value))
+    scale = query.shape[-1] ** -0.5 if scale is None else scale
+    wanted = value.shape[-1]
+    query, key, value = (
+        t if t.stride(-1) == 1 else t.contiguous() for t in _of_one_width(query, key, value)
+    )
     if query.device.type == "cpu":
-        return _on_cpu(query, key, value, attn_mask, is_causal, scale)
-    return _on_cuda(query, key, value, dropout_p, is_causal, scale)
+        out = _on_cpu(query, key, value, attn_mask, is_causal, scale)
+    else:
+        out = _on_cuda(query, key, value, dropout_p, is_causal, scale)
+    return out if out.shape[-1] == wanted else out[..., :wanted]
+
+
+def _of_one_width(
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """The kernel knows one width. Zeros change no score, and what they add to the values is cut
+    off afterwards; so DeepSeek's latent attention, whose values are narrower, fits too."""
+    widest = max(query.shape[-1], value.shape[-1])
+    query, key, value = (
+        t if t.shape[-1] == widest else torch.nn.functional.pad(t, (0, widest - t.shape[-1]))
+        for t in (query, key, value)
+    )
+    return query, key, value
 
 
 def _refusals(
@@ -63,8 +85,9 @@ def _refusals(
         reasons.append(f"there is no FlashAttention kernel for {device}")
     if query.ndim != 4 or key.ndim != 4 or value.ndim != 4:
         reasons.append(f"it takes [batch, heads, tokens, width], not {query.ndim} dimensions")
-    if value.shape[-1] != query.shape[-1]:
-        reasons.append(f"value width {value.shape[-1]} differs from query width {query.shape[-1]}")
+    if not query.shape[0] == key.shape[0] == value.shape[0]:
+        sizes = ", ".join(str(t.shape[0]) for t in (query, key, value))
+        reasons.append(f"the batch sizes of query, key and value differ ({sizes})")
     if not enable_gqa and query.shape[-3] != key.shape[-3]:
         reasons.append(f"{query.shape[-3]} query heads, {key.shape[-3]} key heads")
     if device == "cpu" and dropout_p:
@@ -84,12 +107,12 @@ def _on_cpu(
     value: torch.Tensor,
     attn_mask: torch.Tensor | None,
     is_causal: bool,
-    scale: float | None,
+    scale: float,
 ) -> torch.Tensor:
     if attn_mask is not None:
         attn_mask = _additive(attn_mask, query.dtype)
-        if attn_mask.ndim == 3:
-            attn_mask = attn_mask.unsqueeze(1)
+        if attn_mask.ndim == 3:  # [H, T, S]: dimensions are added in front, as in SDPA
+            attn_mask = attn_mask.unsqueeze(0)
         elif attn_mask.ndim < 2:
             attn_mask = attn_mask.expand(query.shape[-2], key.shape[-2])
     return torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
@@ -111,11 +134,10 @@ def _on_cuda(
     value: torch.Tensor,
     dropout_p: float,
     is_causal: bool,
-    scale: float | None,
+    scale: float,
 ) -> torch.Tensor:
     """The CUDA leaf wants a width that is a multiple of 8 and repeated key heads."""
     width = query.shape[-1]
-    scale = width**-0.5 if scale is None else scale
     groups = query.shape[-3] // key.shape[-3]
     if groups > 1:
         key, value = (t.repeat_interleave(groups, dim=-3) for t in (key, value))

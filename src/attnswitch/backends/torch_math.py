@@ -20,8 +20,6 @@ def attend(
 
     Shapes as in `attend_with`; memory grows with T·S.
     """
-    if query.ndim == 4 and attn_mask is not None and attn_mask.ndim == 3:
-        attn_mask = attn_mask.unsqueeze(1)
     if attn_mask is not None and attn_mask.dtype == torch.bool:
         # The leaf adds whatever it gets: a boolean mask would hide nothing.
         zeros = torch.zeros((), dtype=query.dtype, device=query.device)

@@ -43,8 +43,6 @@ class AttentionCall:
         mask = self.attn_mask
         if mask is None:
             return None
-        if mask.ndim == 3:
-            return mask.unsqueeze(1)
         while mask.ndim < 4:
             mask = mask.unsqueeze(0)
         return mask

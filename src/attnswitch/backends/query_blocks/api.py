@@ -6,6 +6,7 @@ import math
 
 import torch
 
+from attnswitch.backends.broadcasting import broadcast
 from attnswitch.backends.query_blocks.autocast import autocast_dtype
 from attnswitch.backends.query_blocks.memory_of_plans import may_be_remembered
 from attnswitch.backends.query_blocks.registration import blockwise_op
@@ -60,6 +61,8 @@ def blockwise(
     lead = query.shape[:-3]
     if query.dim() != 4:
         query, key, value, attn_mask = _to_4d(query, key, value, attn_mask)
+    if key.dim() == value.dim() == 4:
+        query, key, value = broadcast(query, key, value, enable_gqa)
     _check(query, key, value, enable_gqa, dropout_p, causal_alignment)
     mask = None if attn_mask is None else _mask_4d(attn_mask, query, key)
     slopes = None if alibi_slopes is None else _slopes_2d(alibi_slopes, query)
