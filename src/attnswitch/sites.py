@@ -5,20 +5,28 @@ Works on any torch module, on the meta device too: nothing is run and no weight 
 
 from __future__ import annotations
 
+import dis
+import functools
+import itertools
 import re
 from collections.abc import Iterable, Iterator
+from types import CodeType
 from typing import Any
 
 from attnswitch.types import Role, Site
 
 _ATTENTION_CLASS = re.compile(r"(Attention|Attn|MHA|AttentionPool\w*)(Layer|Block|Rope|\d+)?$")
+# Linear attention has no softmax and no kernel to choose: no attention call, so no site.
+_LINEAR_CLASS = re.compile(r"(Linear|Lightning|Delta)\w*Attention$")
 _ROLE_WORDS: tuple[tuple[Role, tuple[str, ...]], ...] = (
     ("projector", ("multi_modal_projector", "mm_projector", "projector", "connector", "resampler",
-                   "abstractor", "qformer", "perceiver")),
+                   "abstractor", "qformer", "perceiver", "perceiver_resampler",
+                   "image_to_text_projection")),
     ("vision_tower", ("vision_tower", "image_tower", "video_tower", "vision_model", "visual",
                       "vision_encoder", "image_encoder", "vision_resampler", "clip", "siglip",
                       "vision")),
-    ("language_model", ("language_model", "text_model", "llm", "lm", "decoder")),
+    ("language_model", ("language_model", "text_model", "llm", "lm", "decoder",
+                        "gated_cross_attn_layers")),
     ("other", ("vqmodel",)),  # Janus's image generator, whose own "decoder" is no language model
 )  # fmt: skip
 
@@ -72,9 +80,19 @@ def is_attention(module: Any) -> bool:
     """Whether the class of `module` computes attention: by its name, or because its own forward
     calls PyTorch's scaled_dot_product_attention (Inkling2BlockAttentionResidual does)."""
     if _ATTENTION_CLASS.search(type(module).__name__):
-        return True
+        return not _is_linear(type(module))
     code = getattr(type(module).forward, "__code__", None)
     return code is not None and "scaled_dot_product_attention" in code.co_names
+
+
+def _is_linear(module_class: type) -> bool:
+    """Whether an attention class is a recurrence or a linear form: named so, and its code takes no
+    softmax and calls no attention function (KimiLinearAttention does: the model is called so)."""
+    if not _LINEAR_CLASS.search(module_class.__name__):
+        return False
+    names = _names_used(module_class)
+    softmax = {"softmax", "Softmax", "ALL_ATTENTION_FUNCTIONS", "scaled_dot_product_attention"}
+    return not names & softmax
 
 
 def _attention_inside(module: Any) -> Iterator[bool]:
@@ -107,18 +125,34 @@ def reach_of(module: Any) -> Any:
 
     Read from the names its forward uses; PyTorch's own MultiheadAttention calls SDPA.
     """
-    names = _names_used(type(module))
+    kind: Any = type(module)
+    names = _names_used(kind)
     if "ALL_ATTENTION_FUNCTIONS" in names:
-        return "interface"
-    module_name = type(module).__module__
+        return "own" if _asks_for_an_attribute(kind) else "interface"
+    module_name = kind.__module__
     if module_name.startswith("torch.nn") or "scaled_dot_product_attention" in names:
         return "operator"
     return "own"
 
 
+@functools.cache
+def _asks_for_an_attribute(module_class: type) -> bool:
+    """Whether a class writes getattr(ALL_ATTENTION_FUNCTIONS, name, eager): the table has no such
+    attributes, so whatever the name, eager code runs (Kosmos-2.5's tower)."""
+    for code in _codes(module_class):
+        for one, next_one in itertools.pairwise(dis.get_instructions(code)):
+            if (one.argval, next_one.argval) == ("getattr", "ALL_ATTENTION_FUNCTIONS"):
+                return True
+    return False
+
+
 def _names_used(module_class: type) -> set[str]:
     """Global and attribute names in the code of a class's own methods (not nn.Module's)."""
-    names: set[str] = set()
+    return {name for code in _codes(module_class) for name in code.co_names}
+
+
+def _codes(module_class: type) -> Iterator[CodeType]:
+    """The code of a class's own methods and of those it inherits, but for nn.Module's."""
     for klass in module_class.__mro__:
         if klass.__module__.startswith("torch.nn.modules.module") or klass is object:
             continue
@@ -126,5 +160,4 @@ def _names_used(module_class: type) -> set[str]:
             function = getattr(attribute, "__wrapped__", attribute)
             code = getattr(function, "__code__", None)
             if code is not None:
-                names.update(code.co_names)
-    return names
+                yield code
