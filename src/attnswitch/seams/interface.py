@@ -23,7 +23,7 @@ _original: Callable[..., Any] | None = None
 _holders = 0
 
 # Arguments that change the result of attention; a backend here does not take them.
-_MEANINGFUL = ("softcap", "s_aux", "sinks", "position_bias", "alibi")
+_MEANINGFUL = ("softcap", "s_aux", "sinks", "alibi", "cache")
 
 
 def hold() -> None:
@@ -89,6 +89,10 @@ def attend_at_site(
     _refuse_what_is_not_implemented(choice, kwargs)
     if causal and key.shape[2] > rows:
         key, value = key[:, :, :rows], value[:, :, :rows]
+    bias = kwargs.get("position_bias")
+    if bias is not None:
+        attention_mask = _with_bias(bias[..., : key.shape[2]], attention_mask, causal)
+        causal = False
     out_BHTE = attend_with(choice.backend)(
         query, key, value, attention_mask, dropout, causal,
         scale=scaling, enable_gqa=query.shape[1] != key.shape[1],
@@ -96,11 +100,30 @@ def attend_at_site(
     return out_BHTE.transpose(1, 2).contiguous(), None
 
 
+def _with_bias(bias_BHTS: torch.Tensor, mask: torch.Tensor | None, causal: bool) -> torch.Tensor:
+    """A bias by position, added to the scores where the mask (or the triangle) lets a row look.
+
+    What is hidden gets the lowest finite number, as in transformers' own function: a row that sees
+    nothing is then no NaN.
+    """
+    if mask is None and not causal:
+        return bias_BHTS
+    if mask is None:
+        rows, keys = bias_BHTS.shape[-2:]
+        mask = torch.ones(rows, keys, dtype=torch.bool, device=bias_BHTS.device).tril()
+    if mask.dtype != torch.bool:
+        return bias_BHTS + mask
+    return torch.where(mask, bias_BHTS, torch.finfo(bias_BHTS.dtype).min)
+
+
 def _refuse_what_is_not_implemented(choice: Any, kwargs: dict[str, Any]) -> None:
     for name in _MEANINGFUL:
         if kwargs.get(name) is not None:
+            remedy = "Ask for 'auto' or 'eager' for this model"
+            if name == "cache":  # continuous batching's pages, which transformers' own code gathers
+                remedy = "Switch the process with attnswitch.use(), which leaves the cache in place"
             raise UnavailableError(
                 f"this model passes {name!r} to its attention, which {choice.backend!r} does not "
                 "take here; it is not dropped in silence",
-                remedy="Ask for 'auto' or 'eager' for this model",
+                remedy=remedy,
             )
