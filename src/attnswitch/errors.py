@@ -50,13 +50,14 @@ class ModelInputError(InputError):
 class UnavailableError(AttnSwitchError):
     """The request is well formed but cannot be met here.
 
-    `reasons` holds every reason, one short fact each; `remedy` what would work instead.
+    `message` says what was asked, `reasons` holds every reason, one short fact each, `remedy`
+    what would work instead.
     """
 
     exit_status = 3
 
     def __init__(self, message: str, *, reasons: Sequence[str] = (), remedy: str = ""):
-        self.reasons, self.remedy = tuple(reasons), remedy
+        self.message, self.reasons, self.remedy = message, tuple(reasons), remedy
         parts = [message]
         if self.reasons:
             parts.append("; ".join(self.reasons))

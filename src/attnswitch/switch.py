@@ -13,11 +13,12 @@ from typing import Any
 
 from attnswitch import guard, intent
 from attnswitch.environment import missing_packages, require_torch, version_of
-from attnswitch.errors import ModelInputError, RequestError
+from attnswitch.errors import ModelInputError, RequestError, UnavailableError
 from attnswitch.policy.deciding import choose, choose_for_process
 from attnswitch.policy.facts import machine_facts
 from attnswitch.policy.files import read_policy, request_from_mapping
 from attnswitch.policy.precedence import settle
+from attnswitch.policy.refusal import refusal
 from attnswitch.policy.requests import Origin, Request, parse_request
 from attnswitch.policy.unmatched import globs_without_site
 from attnswitch.sites import find_entries, find_sites, takes_sdpa
@@ -266,10 +267,16 @@ def _choices(
     torch: Any, model: Any, sites: Mapping[str, tuple[Site, Any]], asked: Request
 ) -> dict[str, Choice]:
     machine = _machine(asked)
-    return {
-        path: _choose(torch, model, module, site, asked, machine)
-        for path, (site, module) in sites.items()
-    }
+    choices: dict[str, Choice] = {}
+    refused: dict[str, UnavailableError] = {}
+    for path, (site, module) in sites.items():
+        try:
+            choices[path] = _choose(torch, model, module, site, asked, machine)
+        except UnavailableError as error:
+            refused[path] = error
+    if refused:
+        raise refusal(refused, choices, asked)
+    return choices
 
 
 def _model_against_ruling(
