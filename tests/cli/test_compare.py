@@ -163,11 +163,19 @@ def test_bad_input_is_one_line_and_a_status(arguments, capsys, options, status, 
     assert error.strip().splitlines()[-1].startswith("attnswitch compare: ")
 
 
-def test_debug_shows_the_traceback(arguments):
-    from attnswitch.errors import RequestError
+@pytest.mark.parametrize("place", ["before the command", "after it"])
+def test_debug_shows_the_traceback_beside_the_line(arguments, capsys, place):
+    asked = [*arguments, "--candidate", "falsh"]
+    assert main(["--debug", *asked] if place.startswith("before") else [*asked, "--debug"]) == 2
+    error = capsys.readouterr().err
+    assert "Traceback" in error and "RequestError" in error
+    assert error.strip().splitlines()[-1].startswith("attnswitch compare: ")
 
-    with pytest.raises(RequestError):
-        main(["--debug", *arguments, "--candidate", "falsh"])
+
+def test_a_picture_is_looked_at_before_the_model(arguments, capsys):
+    """A model takes a minute to load, a missing picture none."""
+    assert main([*arguments, "--model", "/nowhere", "--image", "none.png"]) == 2
+    assert "there is no picture none.png" in capsys.readouterr().err
 
 
 def test_json_to_standard_output_leaves_messages_to_standard_error(arguments, capsys):

@@ -85,7 +85,7 @@ def test_a_prompt_with_its_own_image_tokens_is_taken_as_it_stands(llava):
 
 def test_image_tokens_and_pictures_must_match(llava):
     text = refusal(llava, [RED, GREEN], f"<image> {PROMPT}")
-    assert text == "the prompt holds <image> 1 times, but 2 pictures are given"
+    assert text == "the prompt holds <image> once, but 2 pictures are given"
 
 
 def test_a_prompt_longer_than_the_context_names_the_figures(llava):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 from importlib import import_module
 
@@ -33,20 +34,26 @@ def build_parser() -> argparse.ArgumentParser:
     subparsers = parser.add_subparsers(dest="command", metavar="command", required=True)
     for name in COMMANDS:
         import_module(f"attnswitch.cli.{name}").add_parser(subparsers)
+    for name, command in subparsers.choices.items():
+        if name != "run":  # whose further arguments are the script's
+            command.add_argument("--debug", action="store_true", default=argparse.SUPPRESS,
+                                 help=argparse.SUPPRESS)  # fmt: skip
     return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status."""
-    # The profiler writes a line to standard error at each start and stop otherwise; torch reads
-    # this when it is imported.
-    os.environ.setdefault("KINETO_LOG_LEVEL", "99")
     arguments = build_parser().parse_args(argv)
+    # Else the profiler writes a line to standard error at each start and stop, and the allocator
+    # one on memory that is older than the profile; torch reads both when it is imported.
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")
+    if arguments.command != "run":  # a script's own warnings are its own
+        os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     try:
         return arguments.run(arguments)
     except AttnSwitchError as error:
         if arguments.debug:
-            raise
+            traceback.print_exc()
         print(f"attnswitch {arguments.command}: {error}", file=sys.stderr)
         return error.exit_status
     except KeyboardInterrupt:

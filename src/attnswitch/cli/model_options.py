@@ -17,16 +17,19 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
                         help="a picture; repeatable (default: the built-in picture)")  # fmt: skip
     parser.add_argument("--prompt", help="what to ask (default: to describe the picture)")
     parser.add_argument("--dtype", help="float32, bfloat16, float16 (fp32, bf16, fp16)")
-    parser.add_argument("--device", help="cpu, cuda, cuda:1 (default: cuda where there is one)")
+    parser.add_argument("--device", help="cpu, cuda, cuda:1 (default: cpu)")
     parser.add_argument("--max-new-tokens", type=positive, default=40, metavar="N")
     parser.add_argument("--trust-remote-code", action="store_true",
                         help="run model code that a hub repository brings along")  # fmt: skip
 
 
 def load(arguments: argparse.Namespace) -> Any:
-    """The LoadedModel that the options name."""
+    """The LoadedModel that the options name; pictures are looked at first, which takes no time."""
+    from attnswitch.models.inputs import open_picture
     from attnswitch.models.load import load_model
 
+    for picture in arguments.image or ():
+        open_picture(picture)
     return load_model(
         arguments.model,
         dtype=arguments.dtype,

@@ -84,7 +84,7 @@ def _batch(
     opened = [open_picture(picture) for picture in images]
     texts = [_as_text(loaded, len(opened), prompt) for prompt in prompts]
     pictures = [opened for _ in prompts] if opened else None
-    with _padding_left(loaded.processor), _in_words(loaded):
+    with _padding_left(loaded.processor), _in_words(loaded), _no_word_of_length():
         batch = loaded.processor(
             images=pictures, text=texts, padding=len(texts) > 1, return_tensors="pt"
         )
@@ -107,9 +107,9 @@ def _as_text(loaded: LoadedModel, pictures: int, prompt: str) -> str:
     written = prompt.count(token)
     if written:
         if written != pictures:
-            raise ModelInputError(
-                f"the prompt holds {token} {written} times, but {pictures} pictures are given"
-            )
+            given = "1 picture is" if pictures == 1 else f"{pictures} pictures are"
+            times = "once" if written == 1 else f"{written} times"
+            raise ModelInputError(f"the prompt holds {token} {times}, but {given} given")
         return prompt
     if _has_chat_template(loaded.processor):
         parts = [{"type": "image"}] * pictures + [{"type": "text", "text": prompt}]
@@ -138,6 +138,19 @@ def _padding_left(processor: Any) -> Iterator[None]:
         tokenizer.padding_side = side
         if pad is None:
             tokenizer.pad_token = None
+
+
+@contextmanager
+def _no_word_of_length() -> Iterator[None]:
+    """The tokenizer warns of long prompts in words of its own; `_check_length` is what tells."""
+    from transformers.utils import logging
+
+    before = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
 
 
 @contextmanager

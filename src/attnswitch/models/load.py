@@ -12,7 +12,7 @@ from typing import Any
 
 from attnswitch.environment import require_torch
 from attnswitch.errors import MissingExtraError, ModelInputError
-from attnswitch.models import faults
+from attnswitch.models import bars, faults
 from attnswitch.models.hub import require_reachable
 from attnswitch.models.placement import torch_device, torch_dtype
 from attnswitch.models.processors import load_processor
@@ -64,7 +64,7 @@ def load_model(
     wanted_dtype, wanted_device = torch_dtype(dtype), torch_device(device)
     where = str(BUILTIN) if name is None else folder_or_hub_id(name)
     shown = BUILTIN_NAME if name is None else name
-    with faults.as_one_line(shown):
+    with faults.as_one_line(shown), bars.only_on_a_terminal():
         raw = raw_config(where, shown)
         asked = _asked_in_config(raw, shown)
         config = config_of(where, shown, raw, trust_remote_code)
