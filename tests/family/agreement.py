@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
-from functools import lru_cache
+from contextlib import AbstractContextManager, ExitStack, nullcontext
+from functools import cache
 from typing import Any
 
 import torch
@@ -30,7 +30,7 @@ ALL_SCENES = tuple(SCENES)
 WHOLE = ("",)  # the parts of a model that are switched: all of it
 
 
-@lru_cache(maxsize=80)
+@cache
 def model_of(tiny: Tiny, dtype: torch.dtype) -> Any:
     """The model of a class, built once; every request on it is undone."""
     return tiny.model(dtype)
@@ -58,8 +58,7 @@ def judged(
     fail, the yardstick runs again, rounded otherwise.
     """
     model = model_of(tiny, dtype)
-    upper = model.get_submodule(tiny.in_float64) if dtype == torch.float32 else model
-    with one_precision_up(upper) as up, switched(model, REFERENCE, parts):
+    with more_precisely(tiny, model, dtype) as up, switched(model, REFERENCE, parts):
         references = logits_of(tiny, model, dtype, scenes, up)
 
     def standard() -> dict[str, torch.Tensor]:
@@ -76,6 +75,15 @@ def judged(
         for scene, judgement in beside(candidates, yardsticks, references).items():
             found[request, scene] = judgement
     return found
+
+
+def more_precisely(tiny: Tiny, model: Any, dtype: torch.dtype) -> AbstractContextManager:
+    """Compute one precision up what can be; gives the dtype of the inputs."""
+    if dtype != torch.float32:
+        return one_precision_up(model)
+    if tiny.in_float64 is None:
+        return nullcontext(dtype)
+    return one_precision_up(model.get_submodule(tiny.in_float64))
 
 
 def beside(
@@ -103,8 +111,12 @@ def logits_of(
 
 
 def prefill_logits(model: Any, inputs: Tensors) -> torch.Tensor:
-    """Logits of one forward, at the tokens that are no padding."""
-    return model(**inputs).logits[inputs["attention_mask"].bool()]
+    """Logits of one forward, at the tokens that are no padding.
+
+    Where a picture's features stand before the prompt (git), theirs are left out.
+    """
+    logits, mask = model(**inputs).logits, inputs["attention_mask"].bool()
+    return logits[:, -mask.shape[1] :][mask]
 
 
 def decoded_logits(model: Any, inputs: Tensors) -> torch.Tensor:

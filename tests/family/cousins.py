@@ -57,7 +57,7 @@ def _mistral3():
     )
 
 
-def _sized_pictures(prompts: int, each: int) -> Tensors:
+def sized_pictures(prompts: int, each: int) -> Tensors:
     count = prompts * each
     return {
         "pixel_values": pixels(count, 3, 56, 56),
@@ -188,7 +188,7 @@ COUSINS = (
     Tiny("internvl", _internvl, 1),
     Tiny("aya_vision", _aya_vision, 1),
     Tiny("cohere2_vision", _cohere2_vision, 1),
-    Tiny("mistral3", _mistral3, 4, _sized_pictures),
+    Tiny("mistral3", _mistral3, 4, sized_pictures),
     Tiny("idefics2", _idefics2, 3, nested_pictures),
     Tiny("idefics3", _idefics3, 4, _wide_nested),
     Tiny("smolvlm", _smolvlm, 4, _wide_nested),

@@ -146,7 +146,7 @@ def _kimi_k25():
     )
 
 
-def _unfolded_patches(prompts: int, each: int) -> Tensors:
+def unfolded_patches(prompts: int, each: int) -> Tensors:
     """Patches [pictures * 16, 3, 14, 14] and their grid: 4 x 4, merged to 2 x 2."""
     count = prompts * each
     return {
@@ -252,7 +252,7 @@ RELATIVES = (
     Tiny("florence2", _florence2, 17, extra=_decoder_ids),
     # Its router multiplies in float32, whatever the model's dtype.
     Tiny("inkling2", _inkling2, 4, _merged_patches, in_float64="model.vision_tower"),
-    Tiny("kimi_k25", _kimi_k25, 4, _unfolded_patches),
+    Tiny("kimi_k25", _kimi_k25, 4, unfolded_patches),
     Tiny("lfm2_vl", _lfm2_vl, 4, _padded_patches),
     Tiny("minimax_m3_vl", _minimax_m3_vl, 4, flat_patches),
     Tiny("molmo2", _molmo2, 2, _pooled_patches, frame=((102,), (103,)), extra=token_kinds),

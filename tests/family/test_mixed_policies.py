@@ -12,6 +12,7 @@ from attnswitch.tracing.observer import trace
 
 from . import roster
 from .agreement import WHOLE, judged, model_of, prefill_logits
+from .checks import each
 from .tiny import Tiny
 
 SCENES = ("left padding", "generate with a cache")
@@ -39,13 +40,13 @@ def other_than_standard(tiny: Tiny) -> str:
     refusal = roster.REFUSES_FLASH.get(tiny.model_type)
     if refusal is None or "model.language_model" in refusal.parts:
         return "flash"
-    return "standard" if refusal.own_role == "language_model" else "math"
+    return "standard" if "language_model" in refusal.own else "math"
 
 
 def parts_with_a_reference(tiny: Tiny) -> tuple[str, ...]:
     """A model's own arithmetic has none, so only its other parts are judged."""
     refusal = roster.REFUSES_FLASH.get(tiny.model_type)
-    return refusal.parts if refusal and refusal.own_role else WHOLE
+    return refusal.parts if refusal and refusal.own else WHOLE
 
 
 def as_request(given) -> Request:
@@ -54,7 +55,7 @@ def as_request(given) -> Request:
     return as_request(given, "apply()")
 
 
-@pytest.mark.parametrize("tiny", roster.RUNNABLE, ids=lambda tiny: tiny.model_type)
+@each(roster.NEAREST, slow=roster.FARTHER)
 @pytest.mark.parametrize("kind", MIXED)
 def test_mixed_policies(tiny: Tiny, kind: str):
     given = as_request(MIXED[kind](other_than_standard(tiny)))

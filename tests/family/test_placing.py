@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import re
+from pathlib import Path
 
 from . import placing, roster
 
@@ -24,12 +26,18 @@ def test_every_class_built_on_llava_is_in_the_matrix():
     assert found - roster.ALL_TYPES == set()
 
 
-def test_what_is_said_to_be_made_from_another_is():
-    placed = roster.ALL_TYPES | placing.MADE_FROM.keys()
-    for kind, parent in placing.MADE_FROM.items():
-        assert parent in placed
-        if kind in placing.loadable():
-            assert placing.folder_of(parent) in placing.made_from(kind), kind
+def test_another_model_type_of_a_class_is_that_class():
     classes = placing.loadable()
     for kind, twin in placing.SAME_CLASS.items():
         assert classes[kind] == classes[twin]
+        assert twin in roster.ALL_TYPES
+
+
+def test_the_document_has_each_class_in_one_table():
+    text = (Path(__file__).parents[2] / "docs" / "models.md").read_text(encoding="utf-8")
+    cells = [line.split("|")[1] for line in text.splitlines() if line.startswith("| `")]
+    named = [name for cell in cells for name in re.findall(r"`([\w.-]+)`", cell) if name != "timm"]
+    assert sorted(named) == sorted(roster.ALL_TYPES)
+    not_run = text[text.index("## Not run") :]
+    for kind in (*placing.NOT_RUN, *placing.SAME_CLASS):
+        assert f"`{kind}`" in not_run

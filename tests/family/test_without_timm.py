@@ -1,4 +1,4 @@
-"""The two classes with a timm tower: without timm, an error that says what to install."""
+"""The three classes with a timm tower: without timm, an error that says what to install."""
 
 from __future__ import annotations
 

@@ -63,7 +63,8 @@ class Tiny:
     picture tensors; each picture takes `picture_tokens` image tokens of the prompt.
 
     `frame` holds the tokens before and after each picture, `extra` makes further tensors from
-    the token ids. `in_float64` names the modules that can compute in float64, "" for the model.
+    the token ids. `in_float64` names the module that can compute in float64, "" for the whole model
+    and None where only attention can.
     """
 
     model_type: str
@@ -72,7 +73,7 @@ class Tiny:
     pictures: Callable[[int, int], Tensors] = flat_pictures
     frame: tuple[tuple[int, ...], tuple[int, ...]] = ((), ())
     extra: Callable[[torch.Tensor], Tensors] = lambda input_ids: {}
-    in_float64: str = ""
+    in_float64: str | None = ""
 
     def model(self, dtype: torch.dtype = torch.float32) -> Any:
         """The model with seeded weights, in eval mode."""
