@@ -14,6 +14,7 @@ from attnswitch.models.describing import as_data_uris, describe_model, tokenizer
 from attnswitch.models.inputs import padded_batch, prepare_inputs
 from attnswitch.models.load import LoadedModel
 from attnswitch.switch import RequestLike, as_request
+from attnswitch.verification.where_possible import said_of
 
 SCHEMA = "attnswitch.comparison/1"
 Progress = Callable[[str], None]
@@ -127,8 +128,10 @@ def _verdict_json(runs: Sequence[Run], verdict: Verdict) -> dict[str, Any]:
         "agrees": verdict.agrees and not wrong,
         "explanation": explain(runs, verdict, wrong),
         "first_difference": verdict.difference.to_json() if verdict.difference else None,
+        "whole_model_precise": verdict.whole_model_precise,
         "checks": [check.to_json() for check in verdict.checks],
         "sites": [error.to_json() for error in verdict.sites],
+        "not_judged": verdict.not_judged,
     }
 
 
@@ -150,10 +153,15 @@ def explain(runs: Sequence[Run], verdict: Verdict, wrong: Sequence[str]) -> str:
             f"{names} do not agree: token {flip.position + 1} differs although its margin, "
             f"{abs(flip.margin):.3g}, exceeds the allowed error of the logits, {flip.allowed:.3g}."
         )
+    own = verdict.not_judged
+    where = "at every site" if not own else f"at {len({e.site for e in verdict.sites})} sites"
     text = (
-        f"{names} agree: at every site and in the logits, each is within twice the error of "
+        f"{names} agree: {where} and in the logits, each is within twice the error of "
         "standard attention with fp32 scores, measured against float64."
     )
+    text += said_of(own)
+    if not verdict.whole_model_precise:
+        text += " The model casts inside, so in the reference attention alone is exact."
     if flip is not None:
         text += f" Token {flip.position + 1} differs by a near tie."
     return text

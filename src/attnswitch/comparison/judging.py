@@ -16,9 +16,10 @@ from attnswitch.comparison.local import LocalError, local_errors
 from attnswitch.comparison.runs import Run, generate
 from attnswitch.switch import apply
 from attnswitch.verification.answering import REFERENCE, YARDSTICK
+from attnswitch.verification.exact_run import exactly
 from attnswitch.verification.nudging import rounded_otherwise
-from attnswitch.verification.precise import one_precision_up, upcast
 from attnswitch.verification.rule import Judgement, judge_beside
+from attnswitch.verification.where_possible import own_code, those_that_run, where_possible
 
 # The local check runs the reference at each site of each step; a few decoded tokens show the
 # decode path, more would only repeat it.
@@ -64,11 +65,18 @@ class Difference:
 
 @dataclass(frozen=True)
 class Verdict:
-    """Everything that was judged, and the answer."""
+    """Everything that was judged, and the answer.
+
+    `not_judged` are the sites that ran and were not judged by themselves, since nothing but the
+    model's own code can run there. Where a model casts inside and cannot compute one precision up,
+    the reference is not `whole_model_precise`: there attention alone is exact.
+    """
 
     checks: list[Check]
     sites: list[LocalError]
     difference: Difference | None
+    not_judged: list[str]
+    whole_model_precise: bool
 
     @property
     def agrees(self) -> bool:
@@ -126,7 +134,7 @@ def judge_runs(
     checks: list[Check] = []
     tokens = baseline.tokens
     on_step("judging the logits of the answer")
-    answers, found = _check(
+    answers, found, precise = _check(
         model, runs, "logits of the answer", inputs,
         lambda given: answer_logits(model, given, tokens),
     )  # fmt: skip
@@ -136,10 +144,11 @@ def judge_runs(
         what = "logits of a left-padded batch"
         checks += _check(model, runs, what, padded, lambda given: last_logits(model, given))[1]
     on_step("judging every site on the same inputs")
-    sites = _local(model, runs, inputs, padded, tokens)
+    with those_that_run(model, own_code(model)) as own:
+        sites = _local(model, runs, inputs, padded, tokens)
     allowed = next(c for c in checks if c.run == candidate.request.word).judgement.allowed.max
     difference = _first_difference(tokens, candidate.tokens, answers[REFERENCE.word], allowed)
-    return Verdict(checks, sites, difference)
+    return Verdict(checks, sites, difference, own, precise)
 
 
 def _under_each(
@@ -147,15 +156,15 @@ def _under_each(
     runs: Sequence[Run],
     inputs: Mapping[str, Any],
     compute: Callable[[Mapping[str, Any]], torch.Tensor],
-) -> dict[str, torch.Tensor]:
-    """What `compute` gives under the reference, the yardstick and each run's request."""
+) -> tuple[dict[str, torch.Tensor], bool]:
+    """What `compute` gives under the reference, the yardstick and each run's request; and whether
+    the whole model was precise under the reference."""
     found = {}
-    with one_precision_up(model) as dtype, apply(model, REFERENCE):
-        found[REFERENCE.word] = compute(upcast(inputs, dtype))
-    for request in [YARDSTICK, *(run.request for run in runs)]:
+    found[REFERENCE.word], precise = exactly(model, inputs, compute)
+    for request in [where_possible(model, YARDSTICK), *(run.request for run in runs)]:
         with apply(model, request):
             found[request.word] = compute(inputs)
-    return found
+    return found, precise
 
 
 def _check(
@@ -164,10 +173,10 @@ def _check(
     what: str,
     inputs: Mapping[str, Any],
     compute: Callable[[Mapping[str, Any]], torch.Tensor],
-) -> tuple[dict[str, torch.Tensor], list[Check]]:
+) -> tuple[dict[str, torch.Tensor], list[Check], bool]:
     """Judge what `compute` gives; before a run is said to fail, the yardstick runs again, rounded
-    otherwise."""
-    tensors = _under_each(model, runs, inputs, compute)
+    otherwise. The last is whether the whole model was precise under the reference."""
+    tensors, precise = _under_each(model, runs, inputs, compute)
     yardsticks = [tensors[YARDSTICK.word]]
     words = list(dict.fromkeys(run.request.word for run in runs))
 
@@ -176,9 +185,9 @@ def _check(
         return [Check(w, what, judge_beside(tensors[w], yardsticks, exact)) for w in words]
 
     if not all(check.judgement.passes for check in checks()):
-        with apply(model, YARDSTICK):
+        with apply(model, where_possible(model, YARDSTICK)):
             yardsticks += rounded_otherwise(model, lambda: compute(inputs))
-    return tensors, checks()
+    return tensors, checks(), precise
 
 
 def _local(

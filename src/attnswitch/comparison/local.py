@@ -49,8 +49,7 @@ def local_errors(
         runs: whose receipts say which backend each used where.
         passes: what to run, and [B, T] bool, False at its padding (None: there is none).
 
-    Raises:
-        UnavailableError: a site cannot be redirected, so its inputs cannot be had.
+    Sites that take no other kernel than the model's own code are passed over.
     """
     backends = {str(number): _backends(run.receipts) for number, run in enumerate(runs)}
     errors = LocalErrors(backends)

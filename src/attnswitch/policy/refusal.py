@@ -20,11 +20,12 @@ def refusal(
     if not choices or asked.policy is not None:
         return first
     # One pattern for all layers.
-    alike = dict.fromkeys(re.sub(r"\.\d+(?=\.|$)", ".*", path) for path in refused)
+    alike = dict.fromkeys(re.sub(r"\.\d+(?=\.)", ".*", path) for path in refused)
     rule = {"when": {"site": list(alike)}, "use": "auto"}
     policy = json.dumps({"attn": asked.word, "rules": [rule]})
     return UnavailableError(
         first.message,
         reasons=first.reasons,
-        remedy=f"{first.remedy}; for {asked.word!r} everywhere else, give a policy: {policy}",
+        remedy=f"{first.remedy}; for {asked.word!r} everywhere else, give a policy, in code or in "
+        f"a .json file: {policy}",
     )

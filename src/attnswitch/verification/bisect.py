@@ -20,6 +20,7 @@ from attnswitch.verification.least_set import Search
 from attnswitch.verification.mixtures import Mixture
 from attnswitch.verification.passes import Pass, greedy
 from attnswitch.verification.rule import judge
+from attnswitch.verification.where_possible import where_possible
 
 Oracle = Literal["logits", "tokens"]
 TOKENS = 16
@@ -126,7 +127,7 @@ def _oracle(
             wanted = greedy(model, one.inputs, TOKENS)
         return lambda mixture: mixture.tokens(model, one, TOKENS) == wanted
     truth, _ = exactly(model, one.inputs, lambda inputs: one.run(model, inputs))
-    with apply(model, YARDSTICK):
+    with apply(model, where_possible(model, YARDSTICK)):
         standard = one.run(model)
     return lambda mixture: _passes(mixture.logits(model, one), standard, truth)
 

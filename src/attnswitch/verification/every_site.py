@@ -76,7 +76,6 @@ class LocalErrors:
             padding_BT: [B, T] bool, False at padding rows of the language model's prompt.
 
         Raises:
-            UnavailableError: a site cannot be redirected, so its inputs cannot be had.
             AttnSwitchError: no attention call was seen.
         """
         before, self._padding = self._calls, padding_BT

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from attnswitch.verification.rule import Judgement
+from attnswitch.verification.where_possible import said_of
 from attnswitch.verification.whole_runs import LOGITS
 
 if TYPE_CHECKING:
@@ -135,10 +136,13 @@ def explain(found: Verification) -> str:
     failures = found.failures
     names = " and ".join(dict.fromkeys(r.word for r in reversed(list(found.requests.values()))))
     if not failures:
+        where = "every site"
+        if found.not_judged and found.local is not None:
+            where = f"{len({path for path, _ in found.local.sites})} sites"
         text = (
-            f"{names} agree: at every site, on the same inputs and in whole runs, each is within "
+            f"{names} agree: at {where}, on the same inputs and in whole runs, each is within "
             "the error that standard attention with fp32 scores has, twice over, measured "
-            "against float64."
+            f"against float64.{said_of(found.not_judged)}"
         )
         if found.tokens and found.tokens.same < len(found.tokens.answers):
             text += " Where tokens differ, it is by near ties."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,7 +27,8 @@ class Verification:
 
     `agrees` is the rule at every site, in the logits, in what else was asked for, and where the
     tokens part no more than a near tie; `failures` is everything that speaks against it, in the
-    order of the model, local errors first.
+    order of the model, local errors first. `not_judged` are sites that ran and have no local error,
+    since nothing but the model's own code can run there.
     """
 
     model: Any
@@ -41,6 +42,7 @@ class Verification:
     tokens: Tokens | None = None
     training: Training | None = None
     bisection: Bisection | None = None
+    not_judged: Sequence[str] = ()
 
     @property
     def failures(self) -> list[Failure]:
@@ -79,6 +81,7 @@ class Verification:
                 "pooled": "by site and phase: all calls as elements of one tensor",
             },
             "sites": list(self._sites()),
+            "not_judged": list(self.not_judged),
             "tokens": self.tokens.to_json() if self.tokens else None,
             "gradients": self._gradients(),
             "training": self.training.to_json() if self.training else None,

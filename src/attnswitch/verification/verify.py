@@ -17,6 +17,7 @@ from attnswitch.verification.sampling import SCORES
 from attnswitch.verification.tokens import compare_tokens
 from attnswitch.verification.training import compare_training
 from attnswitch.verification.verification import Verification
+from attnswitch.verification.where_possible import own_code, those_that_run
 from attnswitch.verification.who_runs import backends_of
 from attnswitch.verification.whole_runs import WholeRuns
 
@@ -93,8 +94,9 @@ def verify(
     progress("judging every site on the same inputs")
     found.backends = backends
     found.local = LocalErrors(backends, seed=asked.seed, score_budget=asked.score_budget)
-    for one in passes:
-        found.local.watch(model, partial(one.run, model), one.padding)
+    with those_that_run(model, own_code(model)) as found.not_judged:
+        for one in passes:
+            found.local.watch(model, partial(one.run, model), one.padding)
     progress("judging whole runs")
     found.whole = WholeRuns(model, requests, passes, seed=asked.seed)
     found.whole.compare()

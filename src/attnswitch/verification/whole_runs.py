@@ -27,6 +27,7 @@ from attnswitch.verification.nudging import AGAIN, nudging
 from attnswitch.verification.passes import Pass
 from attnswitch.verification.pooling import Pool
 from attnswitch.verification.rule import Judgement
+from attnswitch.verification.where_possible import where_possible
 
 # Numbers of a call's output that are kept for comparison.
 KEPT = 64 * 2**10
@@ -90,10 +91,11 @@ class WholeRuns:
         truth[LOGITS] = [logits]
         if runs[0][2] is None:
             self.reference_logits.append(logits)
-        with apply(self._model, YARDSTICK), self._keeping(one, standard):
+        yardstick = where_possible(self._model, YARDSTICK)
+        with apply(self._model, yardstick), self._keeping(one, standard):
             standard[LOGITS] = [one.run(self._model)]
         for name, who, nudge in runs:
-            request: RequestLike = YARDSTICK if who is None else self._requests[who]
+            request: RequestLike = yardstick if who is None else self._requests[who]
             rows: Rows = {}
             with apply(self._model, request), self._nudged(nudge), self._keeping(one, rows):
                 rows[LOGITS] = [one.run(self._model)]
