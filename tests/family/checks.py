@@ -32,7 +32,7 @@ def each(classes: tuple[Tiny, ...], slow: tuple[Tiny, ...] = ()) -> pytest.MarkD
     return pytest.mark.parametrize("tiny", [*classes, *later], ids=lambda tiny: tiny.model_type)
 
 
-each_dtype = pytest.mark.parametrize(
+_each_dtype = pytest.mark.parametrize(
     "dtype", (torch.float32, torch.bfloat16), ids=lambda d: str(d).removeprefix("torch.")
 )
 
@@ -130,3 +130,20 @@ def assert_only_flash(tiny: Tiny, seen: Seen, roles: set[str]) -> None:
 def roles_in(model: Any, parts: tuple[str, ...]) -> set[str]:
     """The roles of the sites inside `parts`."""
     return {s.role for path, (s, _) in find_sites(model).items() if path.startswith(parts)}
+
+
+class Obeys:
+    """What every class is held to; a test class of these is parametrized by `each`."""
+
+    def test_standard_runs_no_flash_operator_anywhere(self, tiny: Tiny):
+        assert_standard_obeys(tiny)
+
+    def test_flash_runs_in_both_towers_and_nothing_else_does(self, tiny: Tiny):
+        assert_flash_obeys(tiny)
+
+    @_each_dtype
+    def test_logits_agree(self, tiny: Tiny, dtype: torch.dtype):
+        assert_logits_agree(tiny, dtype)
+
+    def test_use_switches_a_model_built_before(self, tiny: Tiny):
+        assert_use_obeys(tiny)

@@ -128,6 +128,17 @@ def _gemma3():
     )
 
 
+# A tower over patches of a grid, merged two by two into tokens of the language model's width.
+GRID_VISION = {
+    "depth": 2,
+    "hidden_size": 32,
+    "out_hidden_size": 32,
+    "intermediate_size": 48,
+    "num_heads": 4,
+    "patch_size": 14,
+}
+
+
 def _qwen_vision(**more: Any) -> dict[str, Any]:
     return {"depth": 2, "num_heads": 4, "patch_size": 14, "temporal_patch_size": 2, **more}
 

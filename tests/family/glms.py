@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .cousins import ROPE, flat_patches, make_config, token_kinds
+from .cousins import GRID_VISION, ROPE, flat_patches, make_config, token_kinds
 from .tiny import IMAGE_TOKEN, TEXT, Tiny
 
 WHOLE_ROPE = {**ROPE, "partial_rotary_factor": 1.0}
@@ -19,24 +19,11 @@ TOKENS = {
 }
 
 
-def _vision(**more: Any) -> dict[str, Any]:
-    return {
-        "depth": 2,
-        "hidden_size": 32,
-        "out_hidden_size": 32,
-        "intermediate_size": 48,
-        "num_heads": 4,
-        "image_size": 56,
-        "patch_size": 14,
-        **more,
-    }
-
-
 def _glm4v(name: str, text: dict[str, Any], **vision: Any):
     return make_config(
         name,
         text_config={**TEXT, "rope_parameters": WHOLE_ROPE, **text},
-        vision_config=_vision(**vision),
+        vision_config={**GRID_VISION, "image_size": 56, **vision},
         **TOKENS,
     )
 
@@ -65,7 +52,7 @@ def _glm5_next():
     return make_config(
         "Glm5NextConfig",
         text_config=text,
-        vision_config=_vision(projection_intermediate_size=48),
+        vision_config={**GRID_VISION, "image_size": 56, "projection_intermediate_size": 48},
         **TOKENS,
     )
 

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import torch
 
-from .cousins import QWEN_TEXT, QWEN_TOKENS, ROPE, flat_patches, make_config, token_kinds
+from .cousins import (
+    GRID_VISION,
+    QWEN_TEXT,
+    QWEN_TOKENS,
+    ROPE,
+    flat_patches,
+    make_config,
+    token_kinds,
+)
 from .tiny import IMAGE_TOKEN, TEXT, VISION, Tensors, Tiny, pixels
 
 LATENT = {
@@ -98,15 +106,7 @@ def _ernie4_5_vl_moe():
     )
 
 
-QWEN2_5_VISION = {
-    "depth": 2,
-    "hidden_size": 32,
-    "out_hidden_size": 32,
-    "intermediate_size": 48,
-    "num_heads": 4,
-    "patch_size": 14,
-    "fullatt_block_indexes": [1],
-}
+QWEN2_5_VISION = {**GRID_VISION, "fullatt_block_indexes": [1]}
 
 
 def _exaone4_5():

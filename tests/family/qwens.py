@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from .cousins import QWEN_TEXT, QWEN_TOKENS, ROPE, flat_patches, make_config, token_kinds
+from .cousins import (
+    GRID_VISION,
+    QWEN_TEXT,
+    QWEN_TOKENS,
+    ROPE,
+    flat_patches,
+    make_config,
+    token_kinds,
+)
 from .tiny import IMAGE_TOKEN, TEXT, Tiny
 
 EXPERTS = {"num_experts": 2, "num_experts_per_tok": 2, "moe_intermediate_size": 24}
@@ -24,21 +32,11 @@ HYBRID = {
 }
 
 
-def _vision(**more: Any) -> dict[str, Any]:
-    return {
-        "depth": 2,
-        "hidden_size": 32,
-        "out_hidden_size": 32,
-        "intermediate_size": 48,
-        "num_heads": 4,
-        "patch_size": 14,
-        "num_position_embeddings": 16,
-        **more,
-    }
+VISION = {**GRID_VISION, "num_position_embeddings": 16}
 
 
 def _qwen(name: str, text: dict[str, Any], **vision: Any):
-    return make_config(name, text_config=text, vision_config=_vision(**vision), **QWEN_TOKENS)
+    return make_config(name, text_config=text, vision_config={**VISION, **vision}, **QWEN_TOKENS)
 
 
 DEEP = {"deepstack_visual_indexes": [0]}
@@ -81,7 +79,7 @@ def _qwen2_5_omni():
     return make_config(
         "Qwen2_5OmniThinkerConfig",
         text_config=QWEN_TEXT,
-        vision_config=_vision(fullatt_block_indexes=[1]),
+        vision_config={**VISION, "fullatt_block_indexes": [1]},
         audio_config=AUDIO,
         image_token_index=IMAGE_TOKEN,
         video_token_index=101,
@@ -98,7 +96,7 @@ def _qwen3_omni():
     return make_config(
         "Qwen3OmniMoeThinkerConfig",
         text_config={**QWEN_TEXT, **EXPERTS},
-        vision_config=_vision(**DEEP),
+        vision_config={**VISION, **DEEP},
         audio_config={**AUDIO, "downsample_hidden_size": 8},
         image_token_id=IMAGE_TOKEN,
         video_token_id=101,

@@ -17,41 +17,19 @@ from attnswitch.switch import apply
 from . import roster
 from .agreement import model_of
 from .checks import (
+    Obeys,
     assert_flash_is_refused,
-    assert_flash_obeys,
-    assert_logits_agree,
-    assert_standard_obeys,
-    assert_use_obeys,
     each,
-    each_dtype,
     roles_in,
     seen_in_one_forward,
 )
 from .observe import FLASH_ON_CPU
 from .tiny import Tiny
 
-every_class = each(roster.FARTHER)
 
-
-@every_class
-def test_standard_runs_no_flash_operator_anywhere(tiny: Tiny):
-    assert_standard_obeys(tiny)
-
-
-@every_class
-def test_flash_runs_in_both_towers_and_nothing_else_does(tiny: Tiny):
-    assert_flash_obeys(tiny)
-
-
-@every_class
-@each_dtype
-def test_logits_agree(tiny: Tiny, dtype: torch.dtype):
-    assert_logits_agree(tiny, dtype)
-
-
-@every_class
-def test_use_switches_a_model_built_before(tiny: Tiny):
-    assert_use_obeys(tiny)
+@each(roster.FARTHER)
+class TestFarther(Obeys):
+    """The classes made from those, and those of another shape."""
 
 
 @each(roster.refusing(roster.FARTHER))

@@ -13,42 +13,20 @@ from attnswitch.switch import use
 from . import roster
 from .agreement import model_of
 from .checks import (
+    Obeys,
     assert_flash_is_refused,
-    assert_flash_obeys,
-    assert_logits_agree,
     assert_only_flash,
     assert_only_standard,
-    assert_standard_obeys,
-    assert_use_obeys,
     each,
-    each_dtype,
     seen_while_running,
 )
 from .observe import OUTSIDE
 from .tiny import Tiny
 
-every_class = each(roster.NEAREST)
 
-
-@every_class
-def test_standard_runs_no_flash_operator_anywhere(tiny: Tiny):
-    assert_standard_obeys(tiny)
-
-
-@every_class
-def test_flash_runs_in_both_towers_and_nothing_else_does(tiny: Tiny):
-    assert_flash_obeys(tiny)
-
-
-@every_class
-@each_dtype
-def test_logits_agree(tiny: Tiny, dtype: torch.dtype):
-    assert_logits_agree(tiny, dtype)
-
-
-@every_class
-def test_use_switches_a_model_built_before(tiny: Tiny):
-    assert_use_obeys(tiny)
+@each(roster.NEAREST)
+class TestNearest(Obeys):
+    """The seven, and the classes built the same way."""
 
 
 @each(roster.refusing(roster.NEAREST))
