@@ -13,6 +13,7 @@ from attnswitch.backends import blockwise
 from attnswitch.backends.query_blocks import block_size
 
 from .checks import check_backward, check_forward, inputs
+from .in_pieces import run_in_pieces
 
 DTYPES = [torch.float64, torch.float32, torch.bfloat16, torch.float16]
 FEATURES = {
@@ -196,18 +197,24 @@ def draw_mask(
 
 
 @settings(max_examples=60, deadline=None)
-@given(calls())
-def test_any_mixture(call: tuple[list[torch.Tensor], dict]) -> None:
+@given(calls(), st.booleans())
+def test_any_mixture(call: tuple[list[torch.Tensor], dict], pieces: bool) -> None:
     tensors, arguments = call
-    check_forward(blockwise, tensors, **arguments)
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        if pieces:
+            run_in_pieces(monkeypatch)
+        check_forward(blockwise, tensors, **arguments)
     if tensors[0].dtype in (torch.float64, torch.float32):
         check_backward(blockwise, tensors, **arguments)
 
 
 @pytest.mark.slow
 @settings(max_examples=2000, deadline=None)
-@given(calls())
-def test_any_mixture_at_length(call: tuple[list[torch.Tensor], dict]) -> None:
+@given(calls(), st.booleans())
+def test_any_mixture_at_length(call: tuple[list[torch.Tensor], dict], pieces: bool) -> None:
     tensors, arguments = call
-    check_forward(blockwise, tensors, **arguments)
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        if pieces:
+            run_in_pieces(monkeypatch)
+        check_forward(blockwise, tensors, **arguments)
     check_backward(blockwise, tensors, **arguments)

@@ -13,8 +13,8 @@ import torch
 
 from attnswitch.backends.query_blocks.block_size import BlockSize
 from attnswitch.backends.query_blocks.dropout import keep_factor
-from attnswitch.backends.query_blocks.forward import softmax_
 from attnswitch.backends.query_blocks.plan import Plan, RowBlock
+from attnswitch.backends.query_blocks.row_softmax import row_softmax
 from attnswitch.backends.query_blocks.scores import Heads, ScoreRule
 from attnswitch.backends.query_blocks.settings import Settings, compute_dtype
 from attnswitch.backends.query_blocks.tasks import Task, cut
@@ -117,10 +117,14 @@ class Backward:
         q, grad = space.query(q_GRTD.narrow(*rows)), space.grad(grad_GRTE.narrow(*rows))
         G, R, T, D = q_GRTD.narrow(*rows).shape
         shape, scores_shape = (G, R * T, keys), (G, R, T, keys)
-        probs = space.times_transposed(q, "key", k_GSD, start, space.scores(shape), scale)
+        softmax = row_softmax(q.device, scale, self.rule, block.empty_rows)
+        probs = space.scores(shape)
+        space.times_transposed(q, "key", k_GSD, start, probs, softmax.product_factor)
         scores = probs.view(scores_shape)
         cap_slope = self.rule.apply(scores, block, task.batch, task.heads, slope=True)
-        softmax_(scores, block)
+        softmax.see(probs)
+        softmax.weigh_(probs)
+        softmax.divide_(probs)
         dprobs = space.times_transposed(grad, "value", v_GSE, start, space.dprobs(shape))
         if self.seed is None:
             dv.baddbmm_(probs.transpose(1, 2), grad)

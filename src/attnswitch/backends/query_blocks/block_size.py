@@ -13,6 +13,14 @@ import torch
 # they are many.
 SCORE_ELEMENTS = 1 << 20
 ROWS = 448
+# Where that would leave fewer than FEWEST_LONG_ROWS rows, the forward pass takes LONG_ROWS all the
+# same: it computes scores in pieces of PIECE_KEYS keys, keeps as many as the budget holds, and
+# makes the others a second time when the maxima of the rows are known. The budget then is at least
+# an eighth of the output's memory, beside which it does not count.
+FEWEST_LONG_ROWS = 128
+LONG_ROWS = 252
+PIECE_KEYS = 1024
+OUTPUT_SHARE = 8
 # Keys and values are made contiguous and fp32 once a head where that takes at most 2 MiB each, and
 # otherwise this many at a time, again for every block, which bounds memory.
 PACKED_ELEMENTS = 1 << 19
@@ -27,35 +35,55 @@ CUDA_SCORE_ELEMENTS = 1 << 26
 
 
 class BlockSize(NamedTuple):
-    """What one step computes: query rows, key-value heads, heads of a group; keys of one copy."""
+    """What one block computes: query rows, key-value heads, heads of a group; keys of one copy.
+
+    Its scores are computed ``piece`` keys at a time, and a worker keeps ``kept`` of them.
+    """
 
     rows: int
     groups: int
     heads: int
     chunk: int
+    piece: int
+    kept: int
 
 
-def choose_block_size(q_BHTD: torch.Tensor, k_BGSD: torch.Tensor, block_rows: int) -> BlockSize:
+def choose_block_size(
+    q_BHTD: torch.Tensor, k_BGSD: torch.Tensor, block_rows: int, whole_rows: bool
+) -> BlockSize:
     """Choose from the shapes alone, so that the backward pass chooses the same.
 
-    ``block_rows`` above 0 is the caller's wish for the rows of a block.
+    ``block_rows`` above 0 is the caller's wish for the rows of a block. ``whole_rows``: the scores
+    of a row are all needed at the same time, as in the backward pass.
     """
     H, T = q_BHTD.shape[1:3]
     G, S = k_BGSD.shape[1:3]
     if q_BHTD.device.type != "cpu":
-        rows = max(1, min(T, CUDA_SCORE_ELEMENTS // max(1, H * S)))
-        return BlockSize(block_rows or rows, G, H // G, S)
+        rows = block_rows or max(1, min(T, CUDA_SCORE_ELEMENTS // max(1, H * S)))
+        return BlockSize(rows, G, H // G, S, S, H * rows * S)
     if T * (H // G) <= FEW_ROWS:
         groups = max(1, min(G, PACKED_ELEMENTS // max(1, S * q_BHTD.shape[3])))
-        return BlockSize(block_rows or max(1, T), groups, H // G, S)
-    total = max(8, min(ROWS, SCORE_ELEMENTS // max(1, S)))
+        rows, heads = block_rows or max(1, T), H // G
+        return BlockSize(rows, groups, heads, S, S, groups * heads * rows * S)
+    total = min(ROWS, SCORE_ELEMENTS // max(1, S))
+    if total < FEWEST_LONG_ROWS:
+        total = max(8, total) if whole_rows else LONG_ROWS
     heads = min(H // G, max(1, total // 4))
     rows = max(1, min(T, total // heads))
     if heads == 1:
         rows = min(rows, 320)
-    blocks = -(-T // rows)
+    rows = block_rows or -(-T // -(-T // rows))
     chunk = S if q_BHTD.shape[3] * S <= PACKED_ELEMENTS else CHUNK_KEYS
-    return BlockSize(block_rows or -(-T // blocks), 1, heads, chunk)
+    scores, kept = heads * rows * S, _most_kept(q_BHTD)
+    if whole_rows or scores <= kept:
+        return BlockSize(rows, 1, heads, chunk, S, scores)
+    return BlockSize(rows, 1, heads, chunk, min(S, PIECE_KEYS), kept)
+
+
+def _most_kept(q_BHTD: torch.Tensor) -> int:
+    """Return how many fp32 scores a worker keeps at most."""
+    output_bytes = q_BHTD.numel() * q_BHTD.element_size()
+    return max(SCORE_ELEMENTS, output_bytes // (4 * OUTPUT_SHARE))
 
 
 def choose_workers(q_BHTD: torch.Tensor, k_BGSD: torch.Tensor) -> int:

@@ -1,5 +1,8 @@
 """The forward pass: for each block of query rows, scores, one whole-row softmax, times V.
 
+The keys of a long block come in pieces. Scores that cannot all be kept until the maxima of their
+rows are known are made twice: the same product of the same numbers, hence the same bits.
+
 Shape suffixes: B batch, H query heads, G key-value heads, R query heads of one group (H = G·R),
 T query rows, S keys, D width of query and key, E width of value.
 """
@@ -13,7 +16,8 @@ import torch
 
 from attnswitch.backends.query_blocks.block_size import BlockSize
 from attnswitch.backends.query_blocks.dropout import drop
-from attnswitch.backends.query_blocks.plan import Plan, RowBlock
+from attnswitch.backends.query_blocks.plan import Plan, RowBlock, pieces_of
+from attnswitch.backends.query_blocks.row_softmax import row_softmax
 from attnswitch.backends.query_blocks.scores import ScoreRule
 from attnswitch.backends.query_blocks.settings import Settings, compute_dtype
 from attnswitch.backends.query_blocks.tasks import Task, forward_tasks
@@ -88,29 +92,39 @@ class Forward:
             return
         G, R, T, E = out_GRTE.shape
         q = space.query(q_GRTD.narrow(2, block.row_start, count))
-        flat = space.scores((G, R * T, keys))
-        space.times_transposed(q, "key", k_GSD, block.key_start, flat, self.settings.scale)
-        scores = flat.view(G, R, T, keys)
-        self.rule.apply(scores, block, task.batch, task.heads)
-        self._write_lse(task, block, scores)
-        softmax_(scores, block)
-        if self.seed is not None:
-            drop(scores, self.settings.dropout_p, self.seed, task.batch, block, task.heads)
-        out = space.times(flat, "value", v_GSE, block.key_start, space.out((G, R * T, E)))
-        out_GRTE.copy_(out.view(G, R, T, E))
+        softmax = row_softmax(
+            q.device, self.settings.scale, self.rule, block.empty_rows, self.lse_BGRT is not None
+        )
 
-    def _write_lse(self, task: Task, block: RowBlock, scores: torch.Tensor | None) -> None:
+        def make_scores(piece: RowBlock, flat: torch.Tensor) -> None:
+            factor = softmax.product_factor
+            space.times_transposed(q, "key", k_GSD, piece.key_start, flat, factor)
+            scores = flat.view(G, R, T, flat.shape[-1])
+            self.rule.apply(scores, piece, task.batch, task.heads)
+
+        pieces = pieces_of(block, space.size.piece)
+        stored = space.pieces((G, R * T), pieces)
+        for piece, (flat, _) in zip(pieces, stored, strict=True):
+            make_scores(piece, flat)
+            softmax.see(flat)
+        out = space.out((G, R * T, E))
+        for piece, (flat, is_kept) in zip(reversed(pieces), reversed(stored), strict=True):
+            if not is_kept:
+                make_scores(piece, flat)
+            softmax.weigh_(flat)
+            if self.seed is not None:
+                weights = flat.view(G, R, T, flat.shape[-1])
+                drop(weights, self.settings.dropout_p, self.seed, task.batch, piece, task.heads)
+            space.times(flat, "value", v_GSE, piece.key_start, out, add=piece is not pieces[-1])
+        softmax.divide_(out)
+        out_GRTE.copy_(out.view(G, R, T, E))
+        if self.lse_BGRT is not None:
+            self._write_lse(task, block, softmax.log_sum_exp().view(G, R, T))
+
+    def _write_lse(self, task: Task, block: RowBlock, lse_GRT: torch.Tensor | None) -> None:
         if self.lse_BGRT is None:
             return
         heads = task.heads
         place = (task.batch, slice(heads.g0, heads.g1), slice(heads.r0, heads.r1))
         rows = self.lse_BGRT[place].narrow(2, block.row_start, block.row_stop - block.row_start)
-        rows.copy_(torch.logsumexp(scores, -1) if scores is not None else rows.fill_(-math.inf))
-
-
-def softmax_(scores: torch.Tensor, block: RowBlock) -> None:
-    """Replace scores by probabilities; rows without a live key become zero, not NaN."""
-    dead = scores.amax(-1, keepdim=True) == -math.inf if block.empty_rows else None
-    torch.softmax(scores, -1, out=scores)
-    if dead is not None:
-        scores.masked_fill_(dead, 0.0)
+        rows.copy_(lse_GRT if lse_GRT is not None else rows.fill_(-math.inf))

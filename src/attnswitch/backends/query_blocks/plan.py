@@ -87,6 +87,30 @@ def plan_band(
     return tuple(blocks)
 
 
+def narrowed(block: RowBlock, start: int, stop: int, masked: Sequence[tuple[int, int]]) -> RowBlock:
+    """Return a block with the keys ``[start, stop)`` alone, and of the mask's spans what is there.
+
+    A band limit that no longer cuts through the block is dropped.
+    """
+    spans = tuple((max(a, start), min(b, stop)) for a, b in masked if a < stop and b > start)
+    low, high = block.low, block.high
+    if low is not None and block.row_stop - 1 + low <= start:
+        low = None
+    if high is not None and block.row_start + high >= stop - 1:
+        high = None
+    return block._replace(key_start=start, key_stop=stop, low=low, high=high, masked=spans)
+
+
+def pieces_of(block: RowBlock, keys: int) -> tuple[RowBlock, ...]:
+    """Cut a block's keys into pieces of about the same size, ``keys`` at most."""
+    total = block.key_stop - block.key_start
+    if total <= keys:
+        return (block,)
+    step = -(-total // -(-total // keys))
+    starts = range(block.key_start, block.key_stop, step)
+    return tuple(narrowed(block, i, min(block.key_stop, i + step), block.masked) for i in starts)
+
+
 def plan_packed(
     row_ends: Sequence[int],
     key_ends: Sequence[int],

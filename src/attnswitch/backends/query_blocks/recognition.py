@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import torch
 
-from attnswitch.backends.query_blocks.plan import Band, Blocks, RowBlock, plan_band
+from attnswitch.backends.query_blocks.plan import Band, Blocks, RowBlock, narrowed, plan_band
 
 # More separate spans than this are masked as one: each span costs two operations.
 MOST_SPANS = 4
@@ -73,18 +73,11 @@ def _cut(
     start = max(block.key_start, live[0][0] if live else block.key_stop)
     stop = min(block.key_stop, live[-1][1] if live else block.key_start)
     stop = max(start, stop)
-    spans = [(max(a, start), min(b, stop)) for a, b in mixed if a < stop and b > start]
+    cut = narrowed(block, start, stop, mixed)
+    spans = cut.masked
     if len(spans) > MOST_SPANS:
-        spans = [(spans[0][0], spans[-1][1])]
-    low, high = block.low, block.high
-    if low is not None and block.row_stop - 1 + low <= start:
-        low = None
-    if high is not None and block.row_start + high >= stop - 1:
-        high = None
-    return block._replace(
-        key_start=start, key_stop=stop, low=low, high=high, masked=tuple(spans),
-        empty_rows=block.empty_rows or empty,
-    )  # fmt: skip
+        spans = ((spans[0][0], spans[-1][1]),)
+    return cut._replace(masked=spans, empty_rows=block.empty_rows or empty)
 
 
 def _reduce(mask_HTS: torch.Tensor, step: int, only_infinite: bool) -> _Reduced:

@@ -73,7 +73,8 @@ def _blockwise(query, key, value, mask, slopes, cu_rows, cu_keys, *rest):
         with torch.inference_mode(), without_autocast(query.device.type):
             decode(query, key, value, _group(mask, groups), settings.scale, out)
         return out, lse, seed
-    size = choose_block_size(query, key, settings.block_rows)
+    # Dropout is drawn block by block, so the backward pass must meet the same blocks.
+    size = choose_block_size(query, key, settings.block_rows, whole_rows=settings.dropout_p > 0)
     plan = make_plan(query, key, mask, cu_rows, cu_keys, settings, size)
     rule = ScoreRule(_group(mask, groups), _group(slopes, groups), settings.softcap)
     with without_autocast(query.device.type):
@@ -90,7 +91,7 @@ def _blockwise_backward(grad, seed, query, key, value, mask, slopes, cu_rows, cu
     if grad.numel() == 0 or key.shape[2] == 0:
         return (*(torch.zeros_like(t) for t in (query, key, value)), mask_grad)
     groups = key.shape[1]
-    size = choose_block_size(query, key, settings.block_rows)
+    size = choose_block_size(query, key, settings.block_rows, whole_rows=True)
     plan = make_plan(query, key, mask, cu_rows, cu_keys, settings, size)
     rule = ScoreRule(_group(mask, groups), _group(slopes, groups), settings.softcap)
     with without_autocast(query.device.type):

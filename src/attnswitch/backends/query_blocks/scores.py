@@ -35,6 +35,12 @@ class ScoreRule(NamedTuple):
     slopes_BGR: torch.Tensor | None = None  # noqa: N815
     softcap: float = 0.0
 
+    @property
+    def adds_to_scores(self) -> bool:
+        """Whether scores get other values than −inf, so that they must be scaled before."""
+        additive = self.mask_BGRTS is not None and self.mask_BGRTS.dtype != torch.bool
+        return additive or self.slopes_BGR is not None or bool(self.softcap)
+
     def apply(
         self,
         scores_GRTS: torch.Tensor,
