@@ -45,8 +45,8 @@ def attend(
         return query.new_zeros(*query.shape[:-1], value.shape[-1])
     query, key, value = (t if t.stride(-1) == 1 else t.contiguous() for t in (query, key, value))
     if query.device.type == "cpu":
-        return _on_cpu(query, key, value, attn_mask, is_causal, scale)
-    return _on_cuda(query, key, value, dropout_p, is_causal, scale)
+        return on_cpu(query, key, value, attn_mask, is_causal, scale)
+    return on_cuda(query, key, value, dropout_p, is_causal, scale)
 
 
 def _refusals(
@@ -78,7 +78,7 @@ def _refusals(
     return reasons
 
 
-def _on_cpu(
+def on_cpu(
     query: torch.Tensor,
     key: torch.Tensor,
     value: torch.Tensor,
@@ -86,6 +86,7 @@ def _on_cpu(
     is_causal: bool,
     scale: float | None,
 ) -> torch.Tensor:
+    """The CPU's leaf, which takes an additive mask; shapes as in `attend_with`."""
     if attn_mask is not None:
         attn_mask = _additive(attn_mask, query.dtype)
         if attn_mask.ndim == 3:
@@ -105,7 +106,7 @@ def _additive(mask: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
     return torch.where(mask, zeros, torch.full_like(zeros, -torch.inf))
 
 
-def _on_cuda(
+def on_cuda(
     query: torch.Tensor,
     key: torch.Tensor,
     value: torch.Tensor,

@@ -65,17 +65,24 @@ def build_model(geometry: Geometry, *, device: str = "cpu", dtype: str | None = 
 
 def smaller(geometry: Geometry, layers: int) -> Geometry:
     """The same geometry with at most so many layers in the tower and the language model."""
+    return with_layers(
+        geometry, min(layers, geometry.vision.layers), min(layers, geometry.language.layers)
+    )
+
+
+def with_layers(geometry: Geometry, towers: int, layers: int) -> Geometry:
+    """The same geometry with so many layers in its tower, and in its language model."""
     vision = replace(
         geometry.vision,
-        layers=min(layers, geometry.vision.layers),
-        full_layers=tuple(i for i in geometry.vision.full_layers if i < layers),
+        layers=towers,
+        full_layers=tuple(i for i in geometry.vision.full_layers if i < towers),
     )
-    language = replace(geometry.language, layers=min(layers, geometry.language.layers))
+    language = replace(geometry.language, layers=layers)
     config = geometry.config
     if config is not None:
         config = type(config).from_dict(config.to_dict())
-        config.vision_config.num_hidden_layers = vision.layers
-        config.get_text_config().num_hidden_layers = language.layers
+        config.vision_config.num_hidden_layers = towers
+        config.get_text_config().num_hidden_layers = layers
     return replace(geometry, vision=vision, language=language, config=config)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 from attnswitch.geometries.building import configuration
@@ -31,9 +32,9 @@ def make_inputs(
     place = torch.device(device)
     generator = None if place.type == "meta" else torch.Generator(place).manual_seed(seed)
     visual = _visual_token(config, sample)
-    count = sample.text_tokens
-    # Token numbers 0 to 2 are special ones of padding, beginning and end.
-    text = torch.randint(3, visual, (batch, count), generator=generator, device=place)
+    text = torch.randint(
+        *_text_numbers(config), (batch, sample.text_tokens), generator=generator, device=place
+    )
     picture = torch.full((batch, sample.image_tokens), visual, device=place)
     ids = torch.cat([text[:, :1], picture, text[:, 1:]], 1)
     inputs: dict[str, Any] = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
@@ -45,6 +46,20 @@ def make_inputs(
 def _visual_token(config: Any, sample: Sample) -> int:
     name = "video_token_id" if sample.frames else "image_token_id"
     return int(getattr(config, name))
+
+
+def _text_numbers(config: Any) -> tuple[int, int]:
+    """A span of token numbers, the end left out, in which there are no special tokens.
+
+    Checkpoints put those for pictures behind the text's, or in front of it beside padding,
+    beginning and end.
+    """
+    names = ("image_token_id", "video_token_id", "pad_token_id", "bos_token_id", "eos_token_id")
+    text = config.get_text_config()
+    found = [getattr(owner, name, None) for owner in (config, text) for name in names]
+    special = sorted({0, text.vocab_size, *(n for n in found if isinstance(n, int) and n >= 0)})
+    low, high = max(pairwise(special), key=lambda gap: gap[1] - gap[0])
+    return low + 1, high
 
 
 def _pixels(

@@ -35,14 +35,17 @@ class BlockSize(NamedTuple):
     chunk: int
 
 
-def choose_block_size(q_BHTD: torch.Tensor, k_BGSD: torch.Tensor, block_rows: int) -> BlockSize:
+def choose_block_size(
+    q_BHTD: torch.Tensor, k_BGSD: torch.Tensor, block_rows: int, device: str | None = None
+) -> BlockSize:
     """Choose from the shapes alone, so that the backward pass chooses the same.
 
-    ``block_rows`` above 0 is the caller's wish for the rows of a block.
+    ``block_rows`` above 0 is the caller's wish for the rows of a block. ``device`` is the type of
+    device to choose for, where the tensors only stand for others: by default their own.
     """
     H, T = q_BHTD.shape[1:3]
     G, S = k_BGSD.shape[1:3]
-    if q_BHTD.device.type != "cpu":
+    if (device or q_BHTD.device.type) != "cpu":
         rows = max(1, min(T, CUDA_SCORE_ELEMENTS // max(1, H * S)))
         return BlockSize(block_rows or rows, G, H // G, S)
     if T * (H // G) <= FEW_ROWS:
@@ -58,9 +61,10 @@ def choose_block_size(q_BHTD: torch.Tensor, k_BGSD: torch.Tensor, block_rows: in
     return BlockSize(block_rows or -(-T // blocks), 1, heads, chunk)
 
 
-def choose_workers(q_BHTD: torch.Tensor, k_BGSD: torch.Tensor) -> int:
+def choose_workers(q_BHTD: torch.Tensor, k_BGSD: torch.Tensor, device: str | None = None) -> int:
     """Return how many threads a call is worth: PyTorch's own number, or one."""
     B, H, T, D = q_BHTD.shape
-    if q_BHTD.device.type != "cpu" or B * H * T * D * k_BGSD.shape[2] < PARALLEL_FLOPS:
+    on = device or q_BHTD.device.type
+    if on != "cpu" or B * H * T * D * k_BGSD.shape[2] < PARALLEL_FLOPS:
         return 1
     return torch.get_num_threads()
