@@ -88,6 +88,7 @@ def run(arguments: argparse.Namespace) -> int:
     asked = Asked(
         arguments.backends.split(",") if arguments.backends else None,
         not arguments.attention_only, not arguments.no_limits, not arguments.no_seconds,
+        curves=arguments.report is not None,
     )  # fmt: skip
     try:
         record = estimate(scenario, where, asked, options.progress)

@@ -26,7 +26,7 @@ def add_measurements(
     if not where.here:
         raise InputError(f"--check measures on this machine, and the estimate is for {where.title}")
     if not record["model"]:
-        raise InputError("--check compares the whole model; leave --attention-only out")
+        raise InputError("--check compares the whole model, and the estimate is of attention alone")
     rows = []
     for model in record["model"]:
         progress(f"running it under {model['backend']}")

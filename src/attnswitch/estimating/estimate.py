@@ -10,7 +10,7 @@ from attnswitch.backends.catalogue import family_of
 from attnswitch.errors import InputError, did_you_mean
 from attnswitch.estimating.attention_call import CallMemory, call_memory
 from attnswitch.estimating.flops import attention_flops, forward_flops
-from attnswitch.estimating.limits import Limit, largest_batch, longest_sequence
+from attnswitch.estimating.limits import Limit, largest_batch, longest_sequence, peaks_by_length
 from attnswitch.estimating.roofline import Roof
 from attnswitch.estimating.routing import BACKENDS
 from attnswitch.estimating.scenario import Scenario
@@ -30,12 +30,13 @@ def _quiet(message: str) -> None:
 @dataclass(frozen=True)
 class Asked:
     """What an estimate is to contain: backends by name (None: all that can run), the whole model
-    or attention alone, the largest sizes that fit, and times."""
+    or attention alone, the largest sizes that fit, times, and peaks over lengths for a picture."""
 
     backends: Sequence[str] | None = None
     whole_model: bool = True
     limits: bool = True
     seconds: bool = True
+    curves: bool = False
 
 
 def estimate(
@@ -57,7 +58,8 @@ def estimate(
     names = _backends(asked.backends, refusals)
     roof = None
     if asked.seconds:
-        progress("taking this machine's speed" if where.card is None else "reading the data sheet")
+        if where.here:
+            progress("taking this machine's speed")
         roof = where.roof(scenario.dtype)
     groups = [g for phase in _phases(scenario) for g in _groups(scenario, phase)]
     record: dict[str, Any] = {
@@ -71,15 +73,18 @@ def estimate(
         "forward_flops": _forward_flops(scenario),
         "model": [],
         "limits": [],
+        "curves": [],
         "refused": [{"backend": name, "reasons": why} for name, why in refusals.items() if why],
         "notes": _notes(scenario),
     }
-    if asked.whole_model:
+    if asked.whole_model and can_run_whole(scenario):
         for name in names:
             progress(f"the whole model under {name}")
             record["model"].append(_model(scenario, name, where, roof))
         if asked.limits and where.memory_bytes:
             record["limits"] = _limits(scenario, names, where, progress)
+        if asked.curves:
+            record["curves"] = [_curve(scenario, name, progress) for name in names]
     return record
 
 
@@ -196,13 +201,33 @@ def _limits(
     return found
 
 
+def _curve(scenario: Scenario, name: str, progress: Progress) -> dict[str, Any]:
+    progress(f"peak memory over lengths under {name}")
+    points = peaks_by_length(scenario, name)
+    return {
+        "backend": name,
+        "points": [{"tokens": tokens, "peak_bytes": peak} for tokens, peak in points],
+    }
+
+
 def _limit(limit: Limit) -> dict[str, int | None]:
     return {"fits": limit.fits, "fails": limit.fails}
+
+
+def can_run_whole(scenario: Scenario) -> bool:
+    """Whether the whole model runs on the meta device: not where it computes with the numbers in
+    its inputs, as those do that take pictures of any size."""
+    return scenario.geometry.image.kind != "native"
 
 
 def _notes(scenario: Scenario) -> list[str]:
     notes = []
     geometry, tokens = scenario.geometry, scenario.sample.tokens
+    if not can_run_whole(scenario):
+        notes.append(
+            f"of {geometry.name} attention alone is foretold: the model computes with its "
+            "pictures' sizes, which the meta device has none of"
+        )
     if scenario.training is None:
         tokens += scenario.new_tokens
     if tokens > geometry.language.context:

@@ -141,6 +141,19 @@ def _flash_cpu_backward(
         yield "half-precision scores of flash", threads * rows * 2 * keys * query.itemsize
 
 
+def _upsample_bilinear(
+    device: str, args: Sequence[Any], kwargs: dict[str, Any], result: Any
+) -> Named:
+    """Copies of a small picture with its channels last, of the input and of the result
+    (_use_vectorized_kernel_cond_2d in ATen/native/cpu/UpSampleKernel.cpp)."""
+    given = args[0]
+    if given.is_contiguous(memory_format=torch.channels_last):
+        return
+    if result.shape[-2] + result.shape[-1] <= 128:
+        for tensor in (given, result):
+            yield "channels last in upsample_bilinear2d", tensor.numel() * tensor.itemsize
+
+
 def _safe_softmax(device: str, args: Sequence[Any], kwargs: dict[str, Any], result: Any) -> Named:
     """A bool for every score, to find rows without a live key (ATen/native/transformers/
     attention.cpp, _safe_softmax)."""
@@ -188,6 +201,7 @@ _EVERYWHERE: dict[str, Kernel] = {
 _ON_CPU: dict[str, Kernel] = {
     "_scaled_dot_product_flash_attention_for_cpu": _flash_cpu,
     "_scaled_dot_product_flash_attention_for_cpu_backward": _flash_cpu_backward,
+    "upsample_bilinear2d": _upsample_bilinear,
 }
 _ON_CUDA: dict[str, Kernel] = {
     "_scaled_dot_product_flash_attention_backward": _flash_cuda_backward,

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
 from attnswitch.estimating.scenario import Scenario
 from attnswitch.estimating.whole_model import model_memory
@@ -36,16 +37,33 @@ def longest_sequence(scenario: Scenario, backend: str, memory_bytes: int) -> Lim
 
     At most as many as the model's context holds.
     """
-    fixed = scenario.sample.image_tokens
+    least = scenario.sample.image_tokens + 1
     room = scenario.geometry.language.context
-    if scenario.training is None:
+    if _decodes(scenario):
         room -= scenario.new_tokens
+    peak = partial(_peak_of_length, backend)
+    return _search(scenario, peak, least, max(room, least), memory_bytes)
 
-    def peak(layers: Scenario, tokens: int) -> int:
-        sample = replace(layers.sample, text_tokens=tokens - fixed)
-        return _peak(replace(layers, sample=sample), backend)
 
-    return _search(scenario, peak, fixed + 1, max(room, fixed + 1), memory_bytes)
+def peaks_by_length(scenario: Scenario, backend: str, points: int = 5) -> list[tuple[int, int]]:
+    """[(tokens, peak bytes)] from the pictures alone to the whole context, by equal ratios.
+
+    Peaks are drawn out from few layers; the text is what is longer or shorter.
+    """
+    first = max(256, scenario.sample.image_tokens + 16)
+    last = scenario.geometry.language.context - (scenario.new_tokens if _decodes(scenario) else 0)
+    ratio = (max(last, first) / first) ** (1 / (points - 1))
+    lengths = sorted({round(first * ratio**step) for step in range(points)})
+    return [(n, _drawn_out(scenario, partial(_peak_of_length, backend), n)) for n in lengths]
+
+
+def _decodes(scenario: Scenario) -> bool:
+    return scenario.training is None
+
+
+def _peak_of_length(backend: str, scenario: Scenario, tokens: int) -> int:
+    text = tokens - scenario.sample.image_tokens
+    return _peak(replace(scenario, sample=replace(scenario.sample, text_tokens=text)), backend)
 
 
 def largest_batch(scenario: Scenario, backend: str, memory_bytes: int) -> Limit:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -16,6 +16,7 @@ from attnswitch.estimating.adapters import prepare
 from attnswitch.estimating.kernel_memory import inside_kernels, kept_by_blockwise
 from attnswitch.estimating.ledger import CUDA_BLOCK, Allocation, Ledger, Peak
 from attnswitch.estimating.modules_running import ModulesRunning
+from attnswitch.estimating.optimizing import OptimizerCost, optimizer_cost
 from attnswitch.estimating.routing import Routed, attend_on_meta
 from attnswitch.estimating.scenario import Scenario, Training
 from attnswitch.estimating.work import Work
@@ -79,6 +80,10 @@ def _model(geometry: Geometry, dtype: str, training: Training | None, eager: boo
     return model
 
 
+# Costs of optimizers by what they depend on; searches ask for the same one again and again.
+_optimizer_costs: dict[Hashable, OptimizerCost] = {}
+
+
 class _Run:
     """One model on the meta device, and a ledger of what it does."""
 
@@ -119,7 +124,7 @@ class _Run:
             cache.append(steps.prefill(self.model, self.inputs).past_key_values)
             ledger.name(steps.tensors_of(cache[0]), "KV cache")
 
-        phases = [self._phase("prefill", first)]
+        phases = [self._phase("prefill", *self._run(first))]
         count = self._total(steps.tensors_of(cache.pop()))
         if scenario.new_tokens:
             phases.append(self._decoded())
@@ -140,66 +145,51 @@ class _Run:
             steps.decode(self.model, cache, scenario.batch, "meta")
 
         try:
-            return self._phase("decode", one)
+            return self._phase("decode", *self._run(one))
         finally:
             self.standing = standing
 
     def training(self, training: Training) -> ModelMemory:
         """Forward and backward, then the optimizer, whose states are there from the first step."""
+        scenario = self.scenario
         self.model.zero_grad(set_to_none=True)
-        optimizer = self._optimizer(training)
 
         def step(ledger: Ledger) -> None:
             steps.forward_backward(self.model, self.inputs)
-            trained = [p for p in self.model.parameters() if p.grad is not None]
-            ledger.name((p.grad for p in trained), "gradients")
+            gradients = (p.grad for p in self.model.parameters() if p.grad is not None)
+            ledger.name(gradients, "gradients")
 
-        phases = [self._phase("forward and backward", step)]
-        if optimizer is not None:
-            gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
-            self.standing["gradients"] = self._total(gradients)
-            phases.append(self._phase("optimizer step", lambda _: optimizer.step(), gradients))
+        peak, work = self._run(step)
+        key = (scenario.geometry, scenario.dtype, training, scenario.device)
+        cost = _optimizer_costs.get(key)
+        if cost is None:
+            cost = optimizer_cost(self.model, training, scenario.device, self.block)
+            _optimizer_costs[key] = cost
+        self.model.zero_grad(set_to_none=True)
+        self.standing["optimizer state"] = cost.state_bytes
+        phases = [self._phase("forward and backward", peak, work)]
+        if cost.peak is not None and cost.work is not None:
+            self.standing["gradients"] = cost.gradient_bytes
+            phases.append(self._phase("optimizer step", cost.peak, cost.work))
             del self.standing["gradients"]
         return self._memory(phases, 0)
 
-    def _optimizer(self, training: Training) -> Any:
-        """The optimizer with its states made, as they are after a first step."""
-        trained = [p for p in self.model.parameters() if p.requires_grad]
-        self.standing["optimizer state"] = 0
-        if training.optimizer == "adamw-fp32":
-            elements = sum(p.numel() for p in trained)
-            self.standing["optimizer state"] = 3 * 4 * elements
-        optimizer = steps.make_optimizer(self.model, training, self.scenario.device)
-        if optimizer is None:
-            return None
-        for parameter in trained:
-            parameter.grad = torch.zeros_like(parameter)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-        states = [
-            value for state in optimizer.state.values() for value in state.values()
-            if isinstance(value, torch.Tensor)
-        ]  # fmt: skip
-        self.standing["optimizer state"] = self._total(states)
-        self.known += states
-        return optimizer
+    def _phase(self, name: str, peak: Peak, work: Work) -> PhasePeak:
+        parts = self._parts(peak)
+        return PhasePeak(name, sum(parts.values()), peak.bytes, parts, work)
 
-    def _phase(
-        self, name: str, call: Callable[[Ledger], None], known: Iterable[torch.Tensor] = ()
-    ) -> PhasePeak:
+    def _run(self, call: Callable[[Ledger], None]) -> tuple[Peak, Work]:
         work = Work(self.scenario.device)
         watch = work.note if self.with_work else None
         with ModulesRunning(self.model) as running:
             ledger = Ledger(
                 inside=inside_kernels(self.scenario.device), block=self.block,
-                known=[*self.known, *known], watch=watch, where=running.path,
+                known=self.known, watch=watch, where=running.path,
             )  # fmt: skip
             with self._routed(), ledger:
                 call(ledger)
         self.operators += ledger.operators
-        peak = ledger.peak()
-        parts = self._parts(peak)
-        return PhasePeak(name, sum(parts.values()), peak.bytes, parts, work)
+        return ledger.peak(), work
 
     def _routed(self) -> AbstractContextManager[object]:
         if self.backend == "eager":
@@ -221,8 +211,9 @@ class _Run:
             return "logits and loss"
         role = role_of(path)
         if role == "other":
-            backward = self.scenario.training is not None and not path
-            return "on its way in backward" if backward else "embeddings"
+            if path or self.scenario.training is None:
+                return "embeddings"
+            return "on its way in backward"
         attention = any("attn" in word for word in path.split("."))
         return f"{role.replace('_', ' ')}: " + ("attention" if attention else "other layers")
 

@@ -9,7 +9,7 @@ default. Where there are variants (PCIe and SXM), the figures are the fastest on
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from attnswitch.errors import InputError, did_you_mean
 from attnswitch.hardware.profiles import PROFILES, Profile, profile_of
@@ -96,19 +96,21 @@ def card_of(name: str) -> Card | None:
         InputError: there is no such card and no such kind, or the card has no such variant.
     """
     plain = re.sub(r"^(nvidia|tesla|geforce)+", "", re.sub(r"[\s_-]", "", name.lower()))
-    sized = re.fullmatch(r"(.*?)(\d+)(?:gb|gib)", plain)
-    word = sized.group(1) if sized and sized.group(1) else plain
-    card = CARDS.get(word) or CARDS.get(_SAME.get(word, ""))
-    if card is None:
-        _require_kind(name, plain)
-        return None
-    if sized is None:
-        return card
-    size = int(sized.group(2)) * GIB
-    if size not in card.memory_bytes:
+    # The longest name first: "a100" before "a10".
+    for word in sorted([*CARDS, *_SAME], key=len, reverse=True):
+        sized = re.fullmatch(rf"{word}(?:(\d+)(?:gb|gib))?", plain)
+        if sized is not None:
+            card = CARDS[_SAME.get(word, word)]
+            return card if sized.group(1) is None else _variant(card, int(sized.group(1)))
+    _require_kind(name, plain)
+    return None
+
+
+def _variant(card: Card, gib: int) -> Card:
+    if gib * GIB not in card.memory_bytes:
         sizes = " and ".join(f"{count // GIB} GB" for count in card.memory_bytes)
-        raise InputError(f"{card.title} comes with {sizes}, not with {sized.group(2)} GB")
-    return Card(**{**card.__dict__, "memory_bytes": (size,)})
+        raise InputError(f"{card.title} comes with {sizes}, not with {gib} GB")
+    return replace(card, memory_bytes=(gib * GIB,))
 
 
 def _require_kind(name: str, plain: str) -> None:

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from attnswitch.report.lines import print_line
-from attnswitch.report.quantities import bytes_text, seconds_text, significant
+from attnswitch.report.quantities import bytes_text, memory_text, seconds_text, significant
 from attnswitch.report.record_schema import ESTIMATE, require_schema
 from attnswitch.report.safe_text import one_line
 
@@ -18,7 +18,8 @@ Record = dict[str, Any]
 _FITS = {"yes": "green", "tight": "yellow", "no": "red"}
 _PREFIXES = ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 # Parts of a peak that are shown; smaller ones are summed up.
-_SHOWN_PARTS = 5
+_SHOWN_PARTS = 6
+CONTEXT = "the whole context"
 
 
 def estimate_text(record: Record, console: Console) -> None:
@@ -47,7 +48,7 @@ def estimate_text(record: Record, console: Console) -> None:
 def heading_lines(record: Record) -> Iterator[str]:
     """What the estimate is of, in two or three lines."""
     machine, scenario, sample = record["machine"], record["scenario"], record["sample"]
-    sizes = " and ".join(bytes_text(size) for size in machine["memory_bytes"])
+    sizes = " and ".join(map(memory_text, machine["memory_bytes"]))
     where = one_line(machine["title"]) + (f" with {sizes}" if sizes else "")
     yield f"{one_line(record['geometry']['name'])} in {scenario['dtype']} on {where}"
     training = scenario["training"]
@@ -63,7 +64,7 @@ def heading_lines(record: Record) -> Iterator[str]:
             f"gradient checkpointing), batch {scenario['batch']}: {sample_words(sample)}"
         )
     if machine["memory_bytes"] and machine["reserve_bytes"]:
-        yield f"{bytes_text(machine['reserve_bytes'])} set aside for context and libraries"
+        yield f"{memory_text(machine['reserve_bytes'])} of it set aside for context and libraries"
 
 
 def sample_words(sample: Record) -> str:
@@ -89,24 +90,26 @@ def flops_text(count: float, unit: str = "FLOP") -> str:
 
 
 def span_text(seconds: Record | None) -> str:
-    """A range of time, `1.2 ms to 4.8 ms`; a dash where there is none."""
+    """A range of time, `1.2–4.8 ms`; a dash where there is none."""
     if seconds is None:
         return "–"
-    return f"{seconds_text(seconds['low'])} to {seconds_text(seconds['high'])}"
+    low, high = seconds_text(seconds["low"]), seconds_text(seconds["high"])
+    same_unit = low.split()[-1] == high.split()[-1] and len(low.split()) == 2
+    return f"{low.split()[0] if same_unit else low}–{high}"
 
 
-def fits_text(fits: Record) -> Text:
+def answer_words(fits: Record) -> str:
     """Such as `yes, 9.3 GiB spare`."""
     spare = fits["spare_bytes"]
     words = f"{bytes_text(spare)} spare" if spare >= 0 else f"{bytes_text(-spare)} short"
-    return Text(f"{fits['answer']}, {words}", style=_FITS[fits["answer"]])
+    return f"{fits['answer']}, {words}"
 
 
-def limit_text(limit: Record) -> str:
-    """The most that fits; a plus where more would fit than there can be."""
+def limit_text(limit: Record, whole: str) -> str:
+    """The most that fits, and whether that is all there can be."""
     if not limit["fits"]:
         return "none"
-    return f"{limit['fits']:,}" + ("" if limit["fails"] else " (all)")
+    return f"{limit['fits']:,}" + ("" if limit["fails"] else f", {whole}")
 
 
 def _table(*columns: str) -> Table:
@@ -117,72 +120,89 @@ def _table(*columns: str) -> Table:
 
 
 def _print_model(record: Record, console: Console) -> None:
-    console.print()
     phases = [phase["phase"] for phase in record["model"][0]["phases"]]
     sizes = record["machine"]["memory_bytes"]
-    fit_columns = [f"fits {bytes_text(size)}?" for size in sizes]
-    table = _table("Peak memory", *phases, *fit_columns)
+    table = _table("Peak memory", *phases, *(f"fits {memory_text(size)}?" for size in sizes))
     for row in record["model"]:
         peaks = [bytes_text(phase["peak_bytes"]) for phase in row["phases"]]
-        table.add_row(row["backend"], *peaks, *map(fits_text, row["fits"]))
+        fits = [Text(answer_words(fit), style=_FITS[fit["answer"]]) for fit in row["fits"]]
+        table.add_row(row["backend"], *peaks, *fits)
+    console.print()
     console.print(table)
     console.print()
-    for row in record["model"]:
-        highest = max(row["phases"], key=lambda phase: phase["peak_bytes"])
-        line = Text(f"{row['backend']:<10}", style="bold")
-        line.append(f"{parts_text(highest['parts'])}", style="dim")
-        print_line(console, line)
+    console.print(_parts_table(record["model"]))
     if any(phase["seconds"] for row in record["model"] for phase in row["phases"]):
-        console.print()
-        table = _table("Time", *phases)
+        table = _table("Time, from to", *phases)
         for row in record["model"]:
             table.add_row(row["backend"], *(span_text(phase["seconds"]) for phase in row["phases"]))
+        console.print()
         console.print(table)
 
 
-def parts_text(parts: dict[str, int]) -> str:
-    """The largest parts of a peak, and the rest together."""
-    ordered = sorted(parts.items(), key=lambda part: -part[1])
-    words = [f"{name} {bytes_text(count)}" for name, count in ordered[:_SHOWN_PARTS]]
-    rest = sum(count for _, count in ordered[_SHOWN_PARTS:])
-    return " + ".join([*words, *([f"{bytes_text(rest)} more"] if rest else [])])
+def _parts_table(rows: list[Record]) -> Table:
+    """Parts of the highest peak, a column a backend; small ones are summed up."""
+    peaks = {
+        row["backend"]: max(row["phases"], key=lambda phase: phase["peak_bytes"])["parts"]
+        for row in rows
+    }
+    largest: dict[str, int] = {}
+    for parts in peaks.values():
+        for name, count in parts.items():
+            largest[name] = max(count, largest.get(name, 0))
+    shown = sorted(largest, key=lambda name: -largest[name])[:_SHOWN_PARTS]
+    table = _table("At the peak", *peaks)
+    for name in shown:
+        counts = (parts.get(name, 0) for parts in peaks.values())
+        table.add_row(name, *(bytes_text(count) if count else "–" for count in counts))
+    rest = [sum(c for n, c in parts.items() if n not in shown) for parts in peaks.values()]
+    table.add_row("everything else", *map(bytes_text, rest))
+    return table
 
 
 def _print_limits(record: Record, console: Console) -> None:
     for size in record["machine"]["memory_bytes"]:
         console.print()
-        table = _table(f"The most in {bytes_text(size)}", "tokens", "batch")
+        table = _table(f"The most in {memory_text(size)}", "tokens", "batch")
         for row in record["limits"]:
             if row["memory_bytes"] == size:
                 table.add_row(
-                    row["backend"], limit_text(row["longest_tokens"]),
-                    limit_text(row["largest_batch"]),
+                    row["backend"], limit_text(row["longest_tokens"], CONTEXT),
+                    limit_text(row["largest_batch"], "or more"),
                 )  # fmt: skip
         console.print(table)
 
 
 def _print_attention(record: Record, console: Console) -> None:
+    kept = record["scenario"]["training"] is not None
+    seconds = record["roof"] is not None
     for group in record["attention"]:
         console.print()
-        heads = f"{group['heads']}" + (
-            f" ({group['kv_heads']})" if group["kv_heads"] != group["heads"] else ""
-        )
-        backward = ", forward and backward" if group["backward"] else ""
-        print_line(console, Text(
-            f"Attention, {group['role'].replace('_', ' ')} · {group['phase']}: {group['calls']:,} "
-            f"calls of {group['batch']} × {heads} heads × {group['q_tokens']:,} rows × "
-            f"{group['kv_tokens']:,} keys × {group['head_dim']}, {group['mask']}{backward}"
-        ))  # fmt: skip
-        table = _table("", "FLOPs needed", "counted", "bytes moved", "peak a call", "kept", "time")
+        print_line(console, Text(f"Attention, {group_words(group)}"))
+        names = ["FLOPs needed", "counted", "moved", "peak", *(["kept"] if kept else [])]
+        table = _table("", *names, *(["time"] if seconds else []))
         for name, found in group["backends"].items():
             flops = found["flops"]
-            table.add_row(
-                name, flops_text(flops["needed"]), flops_text(flops["counted"]),
+            cells = [
+                flops_text(flops["needed"]), flops_text(flops["counted"]),
                 bytes_text(found["bytes_moved"]), bytes_text(found["peak_bytes"]),
-                bytes_text(found["kept_bytes"]) if found["kept_bytes"] else "–",
-                span_text(found["seconds"]),
-            )  # fmt: skip
+                *([bytes_text(found["kept_bytes"])] if kept else []),
+                *([span_text(found["seconds"])] if seconds else []),
+            ]  # fmt: skip
+            table.add_row(name, *cells)
         console.print(table)
+
+
+def group_words(group: Record) -> str:
+    """Such as `vision tower · vision: 24 calls of 5 × 16 heads × 577 rows × 577 keys × 64`."""
+    heads = f"{group['heads']}"
+    if group["kv_heads"] != group["heads"]:
+        heads += f" ({group['kv_heads']})"
+    backward = ", forward and backward" if group["backward"] else ""
+    return (
+        f"{group['role'].replace('_', ' ')} · {group['phase']}: {group['calls']:,} calls of "
+        f"{group['batch']} × {heads} heads × {group['q_tokens']:,} rows × "
+        f"{group['kv_tokens']:,} keys × {group['head_dim']}, {group['mask']}{backward}"
+    )
 
 
 def _print_check(check: Record, console: Console) -> None:
