@@ -29,6 +29,20 @@ def attend(
             reasons=[f"it runs on cuda, not on {query.device.type}"],
             remedy="Ask for 'standard'",
         )
+    return on_cuda(query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa)
+
+
+def on_cuda(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attn_mask: torch.Tensor | None,
+    dropout_p: float,
+    is_causal: bool,
+    scale: float | None,
+    enable_gqa: bool,
+) -> torch.Tensor:
+    """The leaf, with key-value heads repeated and the mask as it wants them."""
     groups = query.shape[-3] // key.shape[-3]
     if enable_gqa and groups > 1:
         key, value = (t.repeat_interleave(groups, dim=-3) for t in (key, value))

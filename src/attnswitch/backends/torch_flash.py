@@ -52,9 +52,9 @@ def attend(
         t if t.stride(-1) == 1 else t.contiguous() for t in _of_one_width(query, key, value)
     )
     if query.device.type == "cpu":
-        out = _on_cpu(query, key, value, attn_mask, is_causal, scale)
+        out = on_cpu(query, key, value, attn_mask, is_causal, scale)
     else:
-        out = _on_cuda(query, key, value, dropout_p, is_causal, scale)
+        out = on_cuda(query, key, value, dropout_p, is_causal, scale)
     return out if out.shape[-1] == wanted else out[..., :wanted]
 
 
@@ -101,7 +101,7 @@ def _refusals(
     return reasons
 
 
-def _on_cpu(
+def on_cpu(
     query: torch.Tensor,
     key: torch.Tensor,
     value: torch.Tensor,
@@ -109,6 +109,7 @@ def _on_cpu(
     is_causal: bool,
     scale: float,
 ) -> torch.Tensor:
+    """The CPU's leaf, which takes an additive mask; shapes as in `attend_with`."""
     if attn_mask is not None:
         attn_mask = _additive(attn_mask, query.dtype)
         if attn_mask.ndim == 3:  # [H, T, S]: dimensions are added in front, as in SDPA
@@ -128,7 +129,7 @@ def _additive(mask: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
     return torch.where(mask, zeros, torch.full_like(zeros, -torch.inf))
 
 
-def _on_cuda(
+def on_cuda(
     query: torch.Tensor,
     key: torch.Tensor,
     value: torch.Tensor,

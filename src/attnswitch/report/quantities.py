@@ -53,6 +53,11 @@ def bytes_text(count: float | None) -> str:
     return f"{significant(count / size, 3)} {name}"
 
 
+def memory_text(count: int) -> str:
+    """A size of memory, without digits that say nothing: `24 GiB`."""
+    return f"{count // 2**30} GiB" if count % 2**30 == 0 else bytes_text(count)
+
+
 def ratio_text(ratio: float | None) -> str:
     """Such as `1.18×`."""
     if not is_number(ratio) or ratio is None:

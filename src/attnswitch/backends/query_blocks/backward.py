@@ -49,6 +49,16 @@ class Backward:
         self, plan: Plan, size: BlockSize, workers: int
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Share the work among ``workers``; heads are summed by one worker, in one order."""
+        queue, spaces, sums = self.allot(plan, size, workers)
+        run_everywhere(lambda index: self._work(queue, spaces[index], sums, index), len(spaces))
+        if sums.parts > 1:
+            sums.reduce(self.dk, self.dv)
+        return self.dq_BHTD, self.dk, self.dv
+
+    def allot(
+        self, plan: Plan, size: BlockSize, workers: int
+    ) -> tuple[deque[list[Task]], list[Workspace], Sums]:
+        """Return the work, one worker's memory each, and where gradients of keys add up."""
         B, G, R = self.q_BGRTD.shape[:3]
         if self.mask_grad is not None:
             workers = 1  # its sums run over heads and batch
@@ -61,13 +71,9 @@ class Backward:
         workers = min(workers, len(queue))
         dtype = compute_dtype(self.k)
         spaces = [Workspace(size, self.k, self.v, dtype, backward=True) for _ in range(workers)]
-        sums = _Sums(self.k, self.v, size, parts, workers, dtype)
-        run_everywhere(lambda index: self._work(queue, spaces[index], sums, index), workers)
-        if parts > 1:
-            sums.reduce(self.dk, self.dv)
-        return self.dq_BHTD, self.dk, self.dv
+        return queue, spaces, Sums(self.k, self.v, size, parts, workers, dtype)
 
-    def _work(self, queue: deque[list[Task]], space: Workspace, sums: _Sums, index: int) -> None:
+    def _work(self, queue: deque[list[Task]], space: Workspace, sums: Sums, index: int) -> None:
         while queue:
             try:
                 tasks = queue.popleft()
@@ -146,7 +152,7 @@ class Backward:
         dq_GRTD.narrow(*rows).copy_(dq.view(G, R, T, D))
 
 
-class _Sums:
+class Sums:
     """Where the gradients of keys and values add up, in the compute dtype.
 
     With one part a worker reuses one pair of buffers, head after head. Where there are fewer heads
@@ -160,6 +166,11 @@ class _Sums:
         lead = (workers, size.groups) if parts == 1 else (parts, B, G)
         self.dk = k_BGSD.new_empty((*lead, S, D), dtype=dtype)
         self.dv = k_BGSD.new_empty((*lead, S, E), dtype=dtype)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of both sums."""
+        return sum(total.numel() * total.element_size() for total in (self.dk, self.dv))
 
     def start(self, task: Task, index: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Return zeroed buffers (G, S, D) and (G, S, E) for a task's heads."""

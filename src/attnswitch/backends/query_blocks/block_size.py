@@ -49,16 +49,21 @@ class BlockSize(NamedTuple):
 
 
 def choose_block_size(
-    q_BHTD: torch.Tensor, k_BGSD: torch.Tensor, block_rows: int, whole_rows: bool
+    q_BHTD: torch.Tensor,
+    k_BGSD: torch.Tensor,
+    block_rows: int,
+    whole_rows: bool,
+    device: str | None = None,
 ) -> BlockSize:
     """Choose from the shapes alone, so that the backward pass chooses the same.
 
     ``block_rows`` above 0 is the caller's wish for the rows of a block. ``whole_rows``: the scores
-    of a row are all needed at the same time, as in the backward pass.
+    of a row are all needed at the same time, as in the backward pass. ``device`` is the type of
+    device to choose for, where the tensors only stand for others: by default their own.
     """
     H, T = q_BHTD.shape[1:3]
     G, S = k_BGSD.shape[1:3]
-    if q_BHTD.device.type != "cpu":
+    if (device or q_BHTD.device.type) != "cpu":
         rows = block_rows or max(1, min(T, CUDA_SCORE_ELEMENTS // max(1, H * S)))
         return BlockSize(rows, G, H // G, S, S, H * rows * S)
     if T * (H // G) <= FEW_ROWS:
@@ -86,9 +91,10 @@ def _most_kept(q_BHTD: torch.Tensor) -> int:
     return max(SCORE_ELEMENTS, output_bytes // (4 * OUTPUT_SHARE))
 
 
-def choose_workers(q_BHTD: torch.Tensor, k_BGSD: torch.Tensor) -> int:
+def choose_workers(q_BHTD: torch.Tensor, k_BGSD: torch.Tensor, device: str | None = None) -> int:
     """Return how many threads a call is worth: PyTorch's own number, or one."""
     B, H, T, D = q_BHTD.shape
-    if q_BHTD.device.type != "cpu" or B * H * T * D * k_BGSD.shape[2] < PARALLEL_FLOPS:
+    on = device or q_BHTD.device.type
+    if on != "cpu" or B * H * T * D * k_BGSD.shape[2] < PARALLEL_FLOPS:
         return 1
     return torch.get_num_threads()

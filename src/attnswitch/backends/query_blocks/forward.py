@@ -48,12 +48,18 @@ class Forward:
 
     def run(self, plan: Plan, size: BlockSize, workers: int) -> None:
         """Share the tasks among ``workers`` and return when all are done."""
+        tasks, spaces = self.allot(plan, size, workers)
+        run_everywhere(lambda index: self._work(tasks, spaces[index]), len(spaces))
+
+    def allot(
+        self, plan: Plan, size: BlockSize, workers: int
+    ) -> tuple[deque[Task], list[Workspace]]:
+        """Return the tasks, and one worker's memory each for as many workers as there is work."""
         B, G, R = self.q_BGRTD.shape[:3]
         tasks = forward_tasks(plan, B, G, R, size, workers)
-        workers = min(workers, len(tasks))
         dtype = compute_dtype(self.k)
-        spaces = [Workspace(size, self.k, self.v, dtype) for _ in range(workers)]
-        run_everywhere(lambda index: self._work(tasks, spaces[index]), workers)
+        count = min(workers, len(tasks))
+        return tasks, [Workspace(size, self.k, self.v, dtype) for _ in range(count)]
 
     def _work(self, tasks: deque[Task], space: Workspace) -> None:
         while tasks:

@@ -17,6 +17,7 @@ from attnswitch.backends.query_blocks.autocast import without_autocast
 from attnswitch.backends.query_blocks.backward import Backward
 from attnswitch.backends.query_blocks.block_size import choose_block_size, choose_workers
 from attnswitch.backends.query_blocks.decode import decode, is_direct
+from attnswitch.backends.query_blocks.flop_formula import register_flop_formulas
 from attnswitch.backends.query_blocks.forward import Forward
 from attnswitch.backends.query_blocks.planning import make_plan
 from attnswitch.backends.query_blocks.scores import ScoreRule
@@ -178,5 +179,6 @@ _library.impl("blockwise", _blockwise_autograd, "Autograd")
 _library.impl("blockwise_backward", _blockwise_backward, "CompositeExplicitAutograd")
 _library.impl("blockwise_backward", _backward_meta, "Meta")
 _library.impl("blockwise_backward", _backward_autograd, "Autograd")
+register_flop_formulas()
 
 blockwise_op = _forward_op

@@ -43,6 +43,13 @@ class Workspace:
         self._grad = new(rows * value_width if backward else 0)
         self._packed: dict[str, torch.Tensor] = {}
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all buffers."""
+        buffers = (self._scores, self._query, self._keys, self._values, self._out, self._dprobs,
+                   self._grad)  # fmt: skip
+        return sum(buffer.numel() * buffer.element_size() for buffer in buffers)
+
     def query(self, q_GRTD: torch.Tensor) -> torch.Tensor:
         """Return q as contiguous (G, R·T, D) in the compute dtype."""
         return _flat_copy(self._query, q_GRTD)
