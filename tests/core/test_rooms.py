@@ -26,6 +26,7 @@ ALLOWED = {
     "report": set(),
     "source": set(),
     "bench": set(),
+    "record": set(),
     "policy": {"backends"},
     "seams": {"backends", "intent", "guard", "environment"},
     "tracing": {
