@@ -40,6 +40,7 @@ ALLOWED = {
     },
     "doctor": {"environment", "policy", "backends", "tracing", "verification"},
     "models": {"environment", "policy", "sites"},
+    "geometries": {"models"},
     "verification": {"backends", "switch", "sites", "tracing", "policy", "bench"},
     "comparison": {
         "switch", "tracing", "verification", "bench", "models", "policy", "environment", "backends",

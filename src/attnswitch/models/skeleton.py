@@ -24,11 +24,8 @@ def skeleton(model_or_config: Any) -> tuple[Any, str | None]:
     if isinstance(model_or_config, torch.nn.Module):
         return model_or_config, _dtype_of(model_or_config)
     if model_or_config is None or isinstance(model_or_config, str):
-        where = BUILTIN if model_or_config is None else folder_or_hub_id(model_or_config)
-        shown = BUILTIN_NAME if model_or_config is None else model_or_config
+        config, shown = configuration(model_or_config)
         with faults.as_one_line(shown):
-            raw = raw_config(str(where), shown)
-            config = config_of(str(where), shown, raw, False)
             return _build(config), _dtype_name(getattr(config, "dtype", None))
     if hasattr(model_or_config, "model_type"):
         name = _dtype_name(getattr(model_or_config, "dtype", None))
@@ -37,6 +34,18 @@ def skeleton(model_or_config: Any) -> tuple[Any, str | None]:
         "explain takes a model, a transformers configuration, a folder or a hub id, not "
         f"{type(model_or_config).__name__}"
     )
+
+
+def configuration(where: str | None) -> tuple[Any, str]:
+    """The configuration of a checkpoint, from its config.json alone, and the name to show for it.
+
+    `where` is a folder, a hub id, or None for the built-in model. Raises as `skeleton` does.
+    """
+    name = BUILTIN if where is None else folder_or_hub_id(where)
+    shown = BUILTIN_NAME if where is None else where
+    with faults.as_one_line(shown):
+        raw = raw_config(str(name), shown)
+        return config_of(str(name), shown, raw, False), shown
 
 
 def _build(config: Any) -> Any:
