@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from functools import partial
+from operator import mul
 from typing import Any
 
 import torch
@@ -30,6 +31,9 @@ from attnswitch.types import Receipt
 
 Row = dict[str, Any]
 Tell = Callable[[str], None]
+
+# Switching clears caches of dispatch: what that costs the next call is no part of short ones.
+WARM_BELOW_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -57,19 +61,30 @@ class Settings:
 
 @dataclass
 class Contender:
-    """A request that can be met: what it ran, and how long its watched call took, in seconds."""
+    """A request that can be met: what it ran, and how long each piece took then, in seconds."""
 
     request: Request
     receipts: list[Receipt]
-    seconds: float
+    seconds: list[float]
 
-    def timed(self, ready: Ready, shortest: float) -> Timed:
-        """What a sample of it times."""
+    def timed(self, ready: Ready, shortest: float) -> dict[str, Timed]:
+        """What a sample of it times, piece by piece."""
         around: Callable[[], AbstractContextManager[object]] = partial(
             apply, ready.model, self.request
         )
-        calls = max(1, min(1000, math.ceil(shortest / max(self.seconds, 1e-6))))
-        return Timed(ready.call, around, calls, warm=1 if self.seconds < 1.0 else 0)
+        return {
+            f"{self.request.word} {number}": Timed(
+                piece.call, around, calls=max(1, min(1000, math.ceil(shortest / max(took, 1e-6)))),
+                warm=1 if took < WARM_BELOW_SECONDS else 0,
+            )
+            for number, (piece, took) in enumerate(zip(ready.pieces, self.seconds, strict=True))
+        }  # fmt: skip
+
+    def samples(self, ready: Ready, samples: Samples) -> list[float]:
+        """Seconds of a pass, round by round: of each piece, as often as it counts."""
+        by_piece = (samples.seconds[name] for name in self.timed(ready, 1.0))
+        times = [piece.times for piece in ready.pieces]
+        return [sum(map(mul, times, one)) for one in zip(*by_piece, strict=True)]
 
 
 def measure(
@@ -95,7 +110,11 @@ def measure(
                 contenders[request.word] = found
             else:
                 refused[request.word] = found
-    timed = {word: one.timed(ready, settings.shortest) for word, one in contenders.items()}
+    timed = {
+        name: call
+        for one in contenders.values()
+        for name, call in one.timed(ready, settings.shortest).items()
+    }
     samples = _samples(ready, timed, settings, tell) if timed else Samples()
     rows = []
     for request in requests:
@@ -109,8 +128,7 @@ def measure(
         if settings.memory:
             tell(f"weighing {request.word}")
             peak = _peak(ready, request)
-        calls = timed[request.word].calls
-        rows.append({**row, **_measured(one, samples, ready.scale, calls), "peak_bytes": peak})
+        rows.append({**row, **_measured(ready, one, samples), "peak_bytes": peak})
     return rows
 
 
@@ -120,9 +138,7 @@ def _watched(ready: Ready, request: Request) -> Contender | list[str]:
         with apply(ready.model, request):
             with trace(ready.model) as watched:
                 ready.call()
-            start = time.perf_counter()
-            ready.call()
-            seconds = time.perf_counter() - start
+            seconds = [_seconds(piece.call) for piece in ready.pieces]
     except UnavailableError as error:
         return list(error.reasons) or [str(error)]
     except ForbiddenError as error:
@@ -132,6 +148,12 @@ def _watched(ready: Ready, request: Request) -> Contender | list[str]:
             raise
         return ["does not fit into memory"]
     return Contender(request, watched.receipts, seconds)
+
+
+def _seconds(call: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
 
 
 def _is_out_of_memory(error: BaseException) -> bool:
@@ -169,8 +191,8 @@ def _not_run(reasons: Sequence[str]) -> Row:
             "receipts": [], "status": "not run", "reasons": list(reasons)}  # fmt: skip
 
 
-def _measured(one: Contender, samples: Samples, scale: float, calls: int) -> Row:
-    seconds = [value * scale for value in samples.seconds[one.request.word]]
+def _measured(ready: Ready, one: Contender, samples: Samples) -> Row:
+    seconds = one.samples(ready, samples)
     wrong = mismatches(one.request, one.receipts)
     return {
         "backend": _only(receipt.backend for receipt in one.receipts),
@@ -178,8 +200,7 @@ def _measured(one: Contender, samples: Samples, scale: float, calls: int) -> Row
         "seconds": estimate(seconds)._asdict(),
         "samples": seconds,
         "control": samples.seconds[control.NAME],
-        "calls": calls,
-        "scale": scale,
+        "layers": [piece.times for piece in ready.pieces],
         "receipts": [receipt.to_json() for receipt in one.receipts],
         "status": "invalid" if wrong or not one.receipts else "valid",
         "reasons": wrong or ([] if one.receipts else ["no attention was seen to run"]),

@@ -92,7 +92,7 @@ def _training(model: Any, inputs: Inputs) -> Callable[[], object]:
     return call
 
 
-_PHASES = {"vision": _vision, "prefill": _prefill, "decode": _decode, "training": _training}
+_PHASES = {"vision": _vision, "prefill": _prefill, "decode": _decode, "training_step": _training}
 
 
 def _has_pictures(inputs: Inputs) -> bool:

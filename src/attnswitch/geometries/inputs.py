@@ -31,9 +31,9 @@ def make_inputs(
     place = torch.device(device)
     generator = None if place.type == "meta" else torch.Generator(place).manual_seed(seed)
     visual = _visual_token(config, sample)
-    count = sample.text_tokens
-    # Token numbers 0 to 2 are special ones of padding, beginning and end.
-    text = torch.randint(3, visual, (batch, count), generator=generator, device=place)
+    words = torch.tensor(_words(config), device=place)
+    drawn = torch.randint(len(words), (batch, sample.text_tokens), generator=generator, device=place)
+    text = words[drawn]
     picture = torch.full((batch, sample.image_tokens), visual, device=place)
     ids = torch.cat([text[:, :1], picture, text[:, 1:]], 1)
     inputs: dict[str, Any] = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
@@ -45,6 +45,13 @@ def make_inputs(
 def _visual_token(config: Any, sample: Sample) -> int:
     name = "video_token_id" if sample.frames else "image_token_id"
     return int(getattr(config, name))
+
+
+def _words(config: Any) -> list[int]:
+    """Token numbers that stand for text: 0 to 2 are padding, beginning and end."""
+    names = ("image_token_id", "video_token_id")
+    visual = {getattr(config, name, None) for name in names}
+    return [n for n in range(3, config.get_text_config().vocab_size) if n not in visual]
 
 
 def _pixels(
