@@ -25,7 +25,10 @@ ALLOWED = {
     "backends": set(),
     "report": set(),
     "source": set(),
-    "bench": set(),
+    "bench": {
+        "environment", "geometries", "hardware", "models", "policy", "record", "report", "sites",
+        "switch", "tracing",
+    },
     "record": set(),
     "policy": {"backends"},
     "seams": {"backends", "intent", "guard", "environment"},

@@ -35,9 +35,7 @@ class OneAttention(torch.nn.Module):
         self._eager = importlib.import_module(type(self).__module__).eager_attention_forward
         self._triangle: torch.Tensor | None = None
 
-    def forward(
-        self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor
-    ) -> torch.Tensor:
+    def forward(self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
         """query [B, H, T, D], key and value [B, G, S, D]; returns [B, T, H, D]."""
         name = self.config._attn_implementation
         mask = None

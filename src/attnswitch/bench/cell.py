@@ -165,9 +165,7 @@ def _is_out_of_memory(error: BaseException) -> bool:
     )
 
 
-def _samples(
-    ready: Ready, timed: dict[str, Timed], settings: Settings, tell: Tell
-) -> Samples:
+def _samples(ready: Ready, timed: dict[str, Timed], settings: Settings, tell: Tell) -> Samples:
     device = ready.workload.device
     wait = torch.cuda.synchronize if device.startswith("cuda") else None
     stop = settings.stop()

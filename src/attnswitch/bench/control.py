@@ -1,4 +1,4 @@
-"""The control: a fixed piece of work without attention, timed in every round beside what is measured.
+"""The control: fixed work without attention, timed in every round beside what is measured.
 
 What slows the whole machine (a neighbour, a clock, a driver) slows it too; what slows one backend
 does not. So seconds over the control's tell the one from the other, also between runs of different

@@ -11,7 +11,7 @@ from attnswitch.errors import InputError, ModelInputError
 from attnswitch.geometries.geometry import Geometry
 from attnswitch.geometries.samples import TEXT_TOKENS, sample, tile_counts
 
-Size = dict[str, int]
+Size = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,8 @@ def workloads(
 ) -> list[Workload]:
     """The workloads of one subject, each once, the shortest first in each phase.
 
-    `subject` is the name that `geometries.find.geometry` takes. A dtype of None is the geometry's own. Lengths without pictures have no vision phase.
+    `subject` is the name that `geometries.find.geometry` takes. A dtype of None is the geometry's
+    own. Lengths without pictures have no vision phase.
 
     Raises:
         ModelInputError: a length that the geometry does not take, or beyond its context where the

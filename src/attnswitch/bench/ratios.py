@@ -11,9 +11,10 @@ from attnswitch.report.kernel_groups import same_kernels
 Row = dict[str, Any]
 
 
-def ratios(rows: Sequence[Row], baseline: str) -> list[dict[str, Any]]:
+def ratios(rows: Sequence[Row], baseline: str | None = None) -> list[dict[str, Any]]:
     """Each row over the baseline's row of its cell: seconds round by round, and peak memory.
 
+    A baseline of None, or one that a cell does not have, is the cell's first request that ran.
     `ranked` is False, with the reason in `because`, where one of the two is not valid or both ran
     the same kernels: then the numbers show the noise.
     """
@@ -23,16 +24,20 @@ def ratios(rows: Sequence[Row], baseline: str) -> list[dict[str, Any]]:
     return [one for cell in cells.values() for one in _of_cell(cell, baseline)]
 
 
-def _of_cell(rows: Sequence[Row], baseline: str) -> Iterator[dict[str, Any]]:
-    base = next((row for row in rows if row["request"] == baseline), None)
+def _of_cell(rows: Sequence[Row], baseline: str | None) -> Iterator[dict[str, Any]]:
+    ran = [row for row in rows if row["samples"]]
+    named = [row for row in ran if row["request"] == baseline]
+    base = next(iter(named or ran), None)
     if base is None:
         return
     for row in rows:
-        if row is base or not row["samples"] or not base["samples"]:
+        if row is base or not row["samples"]:
             continue
         because = unranked_because(row, base)
         peaks = row.get("peak_bytes"), base.get("peak_bytes")
         yield {
+            "run": row.get("run"),
+            "cell": row["cell"],
             "workload": row["workload"],
             "tokens": row["tokens"],
             "candidate": row["request"],

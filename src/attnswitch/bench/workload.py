@@ -44,7 +44,7 @@ class Workload:
     device: str
     views: int = 0
     image_tokens: int = 0
-    size: dict[str, int] = field(default_factory=dict)
+    size: dict[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON data."""

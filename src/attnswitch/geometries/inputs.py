@@ -32,7 +32,9 @@ def make_inputs(
     generator = None if place.type == "meta" else torch.Generator(place).manual_seed(seed)
     visual = _visual_token(config, sample)
     words = torch.tensor(_words(config), device=place)
-    drawn = torch.randint(len(words), (batch, sample.text_tokens), generator=generator, device=place)
+    drawn = torch.randint(
+        len(words), (batch, sample.text_tokens), generator=generator, device=place
+    )
     text = words[drawn]
     picture = torch.full((batch, sample.image_tokens), visual, device=place)
     ids = torch.cat([text[:, :1], picture, text[:, 1:]], 1)

@@ -9,6 +9,7 @@ from attnswitch.errors import InputError
 COMPARISON = "attnswitch.comparison/1"
 TRACE = "attnswitch.trace/1"
 VERIFICATION = "attnswitch.verification/1"
+BENCHMARK = "attnswitch.benchmark/1"
 
 
 def require_schema(record: Any, schema: str) -> None:
