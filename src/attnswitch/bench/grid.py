@@ -142,8 +142,3 @@ def total_work(one: Workload) -> float:
         return 1.0 + tokens / 4096
     work = tokens * (1 + one.tokens / 2048)
     return 3 * work if one.phase == "training_step" else work
-
-
-def plain_sizes(lengths: Lengths) -> dict[str, Any]:
-    """The lengths as plain data, without what was not given."""
-    return {name: list(v) if isinstance(v, tuple) else v for name, v in vars(lengths).items() if v}

@@ -56,7 +56,7 @@ class Workload:
         return cls(**told)
 
     def __str__(self) -> str:
-        sizes = (f", {self.size[n]} {n}" for n in ("tiles", "frames", "images") if n in self.size)
+        sizes = (f", {self.size[n]} {n}" for n in ("tiles", "frames", "images") if self.size.get(n))
         alone = ", attention alone" if self.part == "attention" else ""
         batch = f", batch {self.batch}" if self.batch > 1 else ""
         return (

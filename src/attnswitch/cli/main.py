@@ -10,7 +10,9 @@ from importlib import import_module
 
 from attnswitch.errors import AttnSwitchError
 
-COMMANDS = ("compare", "run", "trace", "verify", "explain", "doctor", "scan", "patch")
+COMMANDS = (
+    "compare", "run", "trace", "verify", "bench", "explain", "doctor", "scan", "patch",
+)  # fmt: skip
 
 EPILOG = """\
 requests: standard (FlashAttention off), flash (on), no-flash, auto, fused, a backend (blockwise,

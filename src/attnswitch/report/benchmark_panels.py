@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from attnswitch.report.quantities import is_number
+from attnswitch.report.quantities import low_median_high
 
 Record = dict[str, Any]
 PHASES = ("vision", "prefill", "decode", "training_step")
@@ -31,9 +31,7 @@ class Point:
     @property
     def seconds(self) -> tuple[float, float, float] | None:
         """(low, median, high), where it was timed."""
-        told = self.row.get("seconds") or {}
-        values = (told.get("low"), told.get("median"), told.get("high"))
-        return values if all(is_number(v) and v > 0 for v in values) else None  # type: ignore
+        return low_median_high(self.row.get("seconds"))
 
     @property
     def is_valid(self) -> bool:

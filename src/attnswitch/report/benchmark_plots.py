@@ -16,7 +16,7 @@ from attnswitch.report.figures import new_figure, place_axes
 from attnswitch.report.palette import LIGHT, Palette
 from attnswitch.report.quantities import (
     bytes_text,
-    is_number,
+    low_median_high,
     ratio_text,
     seconds_text,
 )
@@ -49,7 +49,7 @@ def memory_plot(panel: Panel, palette: Palette = LIGHT) -> Figure | None:
 
     def peak(point: Point) -> tuple[float, float, float] | None:
         value = point.row.get("peak_bytes")
-        return (value, value, value) if is_number(value) and value > 0 else None
+        return low_median_high({"low": value, "median": value, "high": value})
 
     return _lines(panel, peak, _bytes_tick, palette)
 
@@ -58,9 +58,7 @@ def ratio_plot(panel: Panel, palette: Palette = LIGHT) -> Figure | None:
     """Time over the baseline's against length, with intervals; not ranked pairs are hollow."""
 
     def ratio(point: Point) -> tuple[float, float, float] | None:
-        told = (point.ratio or {}).get("seconds") or {}
-        values = tuple(told.get(name) for name in ("low", "median", "high"))
-        return values if all(is_number(v) and v > 0 for v in values) else None  # type: ignore
+        return low_median_high((point.ratio or {}).get("seconds"))
 
     figure = _lines(panel, ratio, _ratio_tick, palette)
     if figure is not None:
@@ -90,7 +88,7 @@ def phase_plot(found: Sequence[Panel], palette: Palette = LIGHT) -> Figure | Non
             axes.text(_beside(2), at, row, transform=axes.get_yaxis_transform(), va="center",
                       ha="left", color=palette.muted, size=_TEXT)  # fmt: skip
         else:
-            _phase_bar(axes, at, *row, palette)
+            _phase_bar(axes, at, row, palette)
         at += 1
     axes.set_ylim(at - 0.4, -0.4)
     axes.set_xlim(0, 1.02)
@@ -118,9 +116,8 @@ def _beside(points: float) -> float:
     return (points - _BARS_LEFT) / (_WIDE - _BARS_LEFT - _BARS_RIGHT)
 
 
-def _phase_bar(
-    axes: Axes, at: float, one: Series, point: Point, largest: float, palette: Palette
-) -> None:
+def _phase_bar(axes: Axes, at: float, row: tuple[Series, Point, float], palette: Palette) -> None:
+    one, point, largest = row
     assert point.seconds is not None
     low, median, high = (value / largest for value in point.seconds)
     colour = palette.of_family(one.family)

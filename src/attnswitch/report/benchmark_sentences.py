@@ -50,7 +50,7 @@ def headline(found: list[Panel]) -> str:
 
 def _headline(panel: Panel, told: list[tuple[Series, Point]]) -> str:
     baseline = one_line(panel.baseline, 24)
-    parts = []
+    parts: list[str] = []
     for series, point in told:
         ratio = ratio_with_interval((point.ratio or {}).get("seconds"))
         of = f"the time of {baseline}" if not parts else ""
@@ -94,6 +94,7 @@ def row_cells(panel: Panel, point: Point, request: str) -> dict[str, str]:
         "request": one_line(request, 32),
         "ran": one_line(row.get("backend") or "", 24),
         "time": _time(seconds) if timed else "",
+        "median": seconds_text(seconds.get("median")) if timed else "",
         "ratio": ratio_with_interval(ratio["seconds"]) if ratio.get("seconds") else "",
         "words": _ratio_words(panel, ratio, request),
         "memory": bytes_text(row.get("peak_bytes")) if is_number(row.get("peak_bytes")) else "",

@@ -20,6 +20,8 @@ Record = dict[str, Any]
 _FAMILY_STYLES = {"flash": "yellow", "standard": "cyan", "fused": "magenta"}
 # Columns of a terminal from which on a ratio is also put into words.
 _WITH_WORDS = 118
+# … and on which a time stands with its interval; the ratio always does.
+_WITH_INTERVALS = 100
 
 
 def benchmark_text(record: Record, console: Console) -> None:
@@ -43,7 +45,7 @@ def benchmark_text(record: Record, console: Console) -> None:
 
 def _print_panel(panel: Panel, console: Console) -> None:
     print_line(console, Text(phase_name(panel), style="italic"), 1)
-    console.print(_table(panel, with_words=console.width >= _WITH_WORDS))
+    console.print(_table(panel, console.width))
     for line in _notes(panel):
         print_line(console, Text(line, style="red"), 2)
     for line in break_even_sentences(panel):
@@ -51,12 +53,14 @@ def _print_panel(panel: Panel, console: Console) -> None:
     console.print()
 
 
-def _table(panel: Panel, with_words: bool) -> Table:
+def _table(panel: Panel, width: int) -> Table:
+    with_words = width >= _WITH_WORDS
+    time = "time" if width >= _WITH_INTERVALS else "median"
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     over = f"over {panel.baseline or 'the baseline'}"
-    for name in (panel.axis, "request", "ran", "time", over, "", "peak memory"):
+    for name in (panel.axis.split(",")[0], "request", "ran", "time", over, "", "peak memory"):
         if name or with_words:
-            right = name in (panel.axis, "time", over, "peak memory")
+            right = name not in ("request", "ran", "")
             justify: Any = "right" if right else "left"
             table.add_column(one_line(name, 32), justify=justify, no_wrap=True)
     for length in panel.lengths:
@@ -67,7 +71,7 @@ def _table(panel: Panel, with_words: bool) -> Table:
             memory = " ".join(filter(None, (cells["memory"], cells["memory_ratio"])))
             words = [Text(cells["words"])] if with_words else []
             table.add_row(
-                shown, Text(cells["request"], style), Text(cells["ran"]), cells["time"] or "–",
+                shown, Text(cells["request"], style), Text(cells["ran"]), cells[time] or "–",
                 Text(cells["ratio"]), *words, memory,
             )  # fmt: skip
             shown = ""

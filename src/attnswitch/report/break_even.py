@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import Any
 
 from attnswitch.report.benchmark_panels import Panel, Point, Series
-from attnswitch.report.quantities import is_number
+from attnswitch.report.quantities import low_median_high
 from attnswitch.report.sentences import ratio_with_interval
 
 Record = dict[str, Any]
@@ -68,11 +68,10 @@ def side_of(ratio: Record | None) -> int | None:
     """-1 faster than the baseline, 1 slower, 0 open; None where the two are not ranked."""
     if not ratio or not ratio.get("ranked"):
         return None
-    seconds = ratio.get("seconds") or {}
-    low, high = seconds.get("low"), seconds.get("high")
-    if not is_number(low) or not is_number(high):
+    ends = low_median_high(ratio.get("seconds"))
+    if ends is None:
         return None
-    return -1 if high < 1 else 1 if low > 1 else 0
+    return -1 if ends[2] < 1 else 1 if ends[0] > 1 else 0
 
 
 def _crossing(points: list[Point], side: int) -> int:
