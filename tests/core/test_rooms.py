@@ -30,6 +30,7 @@ ALLOWED = {
         "switch", "tracing",
     },
     "record": set(),
+    "history": {"bench", "record", "switch"},
     "policy": {"backends"},
     "seams": {"backends", "intent", "guard", "environment"},
     "tracing": {

@@ -105,7 +105,7 @@ def measure(
     for request in requests:
         if request.word not in refused:
             tell(f"watching {request.word}")
-            found = _watched(ready, request)
+            found = watch(ready, request)
             if isinstance(found, Contender):
                 contenders[request.word] = found
             else:
@@ -132,7 +132,7 @@ def measure(
     return rows
 
 
-def _watched(ready: Ready, request: Request) -> Contender | list[str]:
+def watch(ready: Ready, request: Request) -> Contender | list[str]:
     """The contender, or every reason why there is none."""
     try:
         with apply(ready.model, request):

@@ -11,7 +11,7 @@ from importlib import import_module
 from attnswitch.errors import AttnSwitchError
 
 COMMANDS = (
-    "compare", "run", "trace", "verify", "bench", "explain", "doctor", "scan", "patch",
+    "compare", "run", "trace", "verify", "bench", "history", "explain", "doctor", "scan", "patch",
 )  # fmt: skip
 
 EPILOG = """\
