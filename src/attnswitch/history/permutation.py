@@ -13,10 +13,10 @@ from __future__ import annotations
 import itertools
 import math
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 # All ways are walked where they are no more than this, else so many are drawn.
-MOST_WAYS = 5000
+MOST_WAYS = 2000
 # Of the sorted figures so many at each end count as their neighbour: a process that met a
 # disturbance shall neither raise an alarm nor hide one.
 WINSORIZED = 0.1
@@ -60,14 +60,18 @@ def relabelings(old: Figures, new: Figures, seed: int = 0) -> dict[str, float]:
     if set(old) != set(new):
         raise ValueError("the two sides have different rows")
     before, after = _same_length(old), _same_length(new)
-    together = {row: [*old[row], *new[row]] for row in old}
-    observed = {row: _two_sided_t(values, range(before, before + after))
-                for row, values in together.items()}  # fmt: skip
+    # Sorted once: a relabelling deals the sorted values out, and both hands stay sorted.
+    dealt = {
+        row: sorted((value, index) for index, value in enumerate([*old[row], *new[row]]))
+        for row in old
+    }
+    last = set(range(before, before + after))
+    observed = {row: _two_sided_t(values, last) for row, values in dealt.items()}
     reached = dict.fromkeys(old, 0)
     total = 0
     for chosen in _choices(before + after, after, seed):
         total += 1
-        largest = max(_two_sided_t(values, chosen) for values in together.values())
+        largest = max(_two_sided_t(values, chosen) for values in dealt.values())
         for row, value in observed.items():
             reached[row] += largest >= value - 1e-9
     return {row: reached[row] / total for row in old}
@@ -75,35 +79,32 @@ def relabelings(old: Figures, new: Figures, seed: int = 0) -> dict[str, float]:
 
 def winsorized_t(values: Sequence[float]) -> float:
     """Student's t of the values, those at the ends drawn in; infinite where all are one value."""
-    drawn = _winsorized(values)
-    mean, deviation = _moments(drawn)
-    if deviation < 1e-12:
+    mean, variance = _moments(sorted(values))
+    if variance < 1e-24:
         return math.copysign(math.inf, mean) if abs(mean) > 1e-12 else 0.0
-    return mean / (deviation / math.sqrt(len(drawn)))
+    return mean / math.sqrt(variance / len(values))
 
 
-def _two_sided_t(values: Sequence[float], chosen: Sequence[int]) -> float:
+def _two_sided_t(dealt: Sequence[tuple[float, int]], chosen: Collection[int]) -> float:
     """Welch's t of the chosen values against the rest."""
-    inside = set(chosen)
-    new = _winsorized([values[i] for i in chosen])
-    old = _winsorized([value for i, value in enumerate(values) if i not in inside])
-    (mean, deviation), (mean_old, deviation_old) = _moments(new), _moments(old)
-    error = math.sqrt(deviation**2 / len(new) + deviation_old**2 / len(old))
+    new = [value for value, index in dealt if index in chosen]
+    old = [value for value, index in dealt if index not in chosen]
+    (mean, variance), (mean_old, variance_old) = _moments(new), _moments(old)
+    error = math.sqrt(variance / len(new) + variance_old / len(old))
     return (mean - mean_old) / max(error, 1e-12)
 
 
-def _winsorized(values: Sequence[float]) -> list[float]:
-    ordered = sorted(values)
+def _moments(ordered: list[float]) -> tuple[float, float]:
+    """Mean and variance of sorted values, those at the ends drawn in to their neighbours."""
     count = len(ordered)
     cut = math.ceil(count * WINSORIZED) if count >= 5 else 0
-    return [ordered[min(max(i, cut), count - 1 - cut)] for i in range(count)]
-
-
-def _moments(values: Sequence[float]) -> tuple[float, float]:
-    mean = math.fsum(values) / len(values)
-    if len(values) < 2:
+    if cut:
+        inner = ordered[cut : count - cut]
+        ordered = [inner[0]] * cut + inner + [inner[-1]] * cut
+    mean = sum(ordered) / count
+    if count < 2:
         return mean, 0.0
-    return mean, math.sqrt(math.fsum((v - mean) ** 2 for v in values) / (len(values) - 1))
+    return mean, sum((value - mean) ** 2 for value in ordered) / (count - 1)
 
 
 def _signs(count: int, seed: int) -> Iterator[Sequence[int]]:
@@ -116,14 +117,14 @@ def _signs(count: int, seed: int) -> Iterator[Sequence[int]]:
         yield generator.choices((1, -1), k=count)
 
 
-def _choices(count: int, chosen: int, seed: int) -> Iterator[Sequence[int]]:
+def _choices(count: int, chosen: int, seed: int) -> Iterator[Collection[int]]:
     if math.comb(count, chosen) <= MOST_WAYS:
-        yield from itertools.combinations(range(count), chosen)
+        yield from map(set, itertools.combinations(range(count), chosen))
         return
     generator = random.Random(seed)
-    yield range(count - chosen, count)
+    yield set(range(count - chosen, count))
     for _ in range(MOST_WAYS - 1):
-        yield generator.sample(range(count), chosen)
+        yield set(generator.sample(range(count), chosen))
 
 
 def _same_length(figures: Figures) -> int:

@@ -64,7 +64,8 @@ class Worker:
 
     def prepare(self, workload: dict[str, Any], requests: list[str]) -> dict[str, Any]:
         """Build the workload and watch every request once; what ran, and what could not."""
-        from attnswitch.bench.cell import Contender, Settings, watch
+        from attnswitch.bench.cell import Settings
+        from attnswitch.bench.contender import Contender, watch
         from attnswitch.bench.control import NAME as CONTROL
         from attnswitch.bench.control import control_work
         from attnswitch.bench.timing import Timed
