@@ -47,8 +47,12 @@ class Machine:
                 "workload": {"subject": "demo", "phase": "prefill", "tokens": 64, "batch": 1,
                              "dtype": "float32", "part": "attention"},
                 "request": request, "cell": "c0", "status": "valid", "samples": samples,
-                "control": control, "seconds": {"median": sorted(samples)[5]},
+                "control": control, "tokens": 64,
+                "seconds": {"low": min(samples), "median": sorted(samples)[5],
+                            "high": max(samples)},
                 "backend": request, "peak_bytes": 1000,
+                "receipts": [{"role": "language_model", "phase": "prefill", "backend": request,
+                              "executed": [request], "calls": 1}],
             }))  # fmt: skip
         return run, rows
 

@@ -25,13 +25,13 @@ def ratios(rows: Sequence[Row], baseline: str | None = None) -> list[dict[str, A
 
 
 def _of_cell(rows: Sequence[Row], baseline: str | None) -> Iterator[dict[str, Any]]:
-    ran = [row for row in rows if row["samples"]]
+    ran = [row for row in rows if row.get("samples")]
     named = [row for row in ran if row["request"] == baseline]
     base = next(iter(named or ran), None)
     if base is None:
         return
     for row in rows:
-        if row is base or not row["samples"]:
+        if row is base or not row.get("samples"):
             continue
         because = unranked_because(row, base)
         peaks = row.get("peak_bytes"), base.get("peak_bytes")
@@ -39,7 +39,7 @@ def _of_cell(rows: Sequence[Row], baseline: str | None) -> Iterator[dict[str, An
             "run": row.get("run"),
             "cell": row["cell"],
             "workload": row["workload"],
-            "tokens": row["tokens"],
+            "tokens": row.get("tokens"),
             "candidate": row["request"],
             "baseline": base["request"],
             "seconds": ratio(row["samples"], base["samples"])._asdict(),
@@ -54,6 +54,6 @@ def unranked_because(row: Row, base: Row) -> str:
     for one in (row, base):
         if one["status"] != "valid":
             return f"{one['request']} did not run what was asked for"
-    if same_kernels(row["receipts"], base["receipts"]):
+    if same_kernels(row.get("receipts") or [], base.get("receipts") or []):
         return "both ran the same kernels"
     return ""

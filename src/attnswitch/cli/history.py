@@ -152,7 +152,7 @@ def _list(runs: list[Any], rows: list[Any]) -> None:
     told = []
     for run in runs:
         mine = [row.data["workload"] for row in rows if row.run == run.id]
-        parts = {"attention": " (attention alone)"}
+        parts = {"attention": ", attention"}
         subjects = [f"{w.get('subject')}{parts.get(str(w.get('part')), '')}" for w in mine]
         told.append(
             {"id": run.id, "label": run.label, "commit": run.project.get("commit") or "",

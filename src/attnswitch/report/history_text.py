@@ -25,7 +25,7 @@ def runs_text(runs: Iterable[Record], console: Console) -> None:
         table.add_column(name, overflow="fold", no_wrap=name in ("run", "commit"))
     table.add_column("rows", justify="right")
     for run in runs:
-        commit = one_line(run["commit"], 8) + ("*" if run["dirty"] else "")
+        commit = one_line(str(run["commit"])[:8]) + ("*" if run["dirty"] else "")
         table.add_row(
             Text(one_line(run["id"], 40)), Text(one_line(run["label"], 24)), Text(commit),
             Text(one_line(", ".join(run["subjects"]), 60)),
@@ -42,7 +42,7 @@ def comparison_of_runs_text(record: Record, console: Console) -> None:
         if run["label"]:
             said += f", {one_line(run['label'], 40)}"
         commit = (run.get("project") or {}).get("commit")
-        labelled(console, name, Text(said + (f", {one_line(commit, 12)}" if commit else "")))
+        labelled(console, name, Text(said + (f", {one_line(str(commit)[:12])}" if commit else "")))
     if not record["same_machine"]:
         labelled(console, "", Text("Not the same machine: the seconds say nothing of the code.",
                                    style="yellow"))  # fmt: skip
@@ -100,7 +100,7 @@ def answer(record: Record) -> str:
     slower = [one for one in record["findings"] if one["judgement"] == "slower"]
     open_ones = [one for one in record["findings"] if one["judgement"] == "undecided"]
     settings = record["settings"]
-    detect, chance = (f"{significant(100 * settings[n], 2)} %" for n in ("detect", "alpha"))
+    detect, chance = (f"{100 * settings[n]:g} %" for n in ("detect", "alpha"))
     if slower:
         return (
             f"SLOWER: {count_text(len(slower), 'row')} of {len(record['findings'])}. Unchanged "
