@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from attnswitch.bench import room
 from attnswitch.bench.grid import Lengths, workloads
 from attnswitch.bench.time_left import TimeLeft
-from attnswitch.errors import InputError, ModelInputError
+from attnswitch.errors import InputError, ModelInputError, UnavailableError
 from attnswitch.geometries.find import geometry
 from attnswitch.geometries.samples import sample
-from tests.bench.tiny_workloads import tiny
+from tests.bench.tiny_workloads import requests, tiny
 
 
 def grid(name: str, part: str = "attention", **more):
@@ -88,3 +89,30 @@ def test_the_time_left_follows_the_same_kind_of_work():
     left.finished(cells[2], 1.0)
     assert left.after(3) == pytest.approx(1.0, rel=0.1)
     assert left.after(4) == 0
+
+
+def test_what_has_no_room_is_left_out_before_it_is_tried(monkeypatch):
+    """56 heads × 8,192² scores, twice, in half precision: 15 GB of them."""
+    workload = tiny(tokens=8192, subject="llava-v1.6-34b", dtype="bfloat16",
+                    size={"images": 0, "text_tokens": 8192})  # fmt: skip
+    monkeypatch.setattr(room, "free_bytes", lambda device: 10 * 2**30)
+    flash, eager = requests("flash", "eager")
+    assert room.no_room(workload, flash) == ""
+    assert room.no_room(workload, eager) == ("its scores need at least 14.0 GiB, 10.0 GiB are free")
+    monkeypatch.setattr(room, "free_bytes", lambda device: 20 * 2**30)
+    assert room.no_room(workload, eager) == ""
+
+
+def test_weights_without_room_are_an_error_that_names_the_way_out(monkeypatch):
+    workload = tiny(subject="llava-1.5-7b", kind="geometry", part="whole", dtype="float16")
+    monkeypatch.setattr(room, "free_bytes", lambda device: 2 * 2**30)
+    with pytest.raises(
+        UnavailableError, match=r"its weights need 13\.2 GiB, 2\.00 GiB are free.*--attention-only"
+    ):
+        room.require_room_for_weights(geometry("llava-1.5-7b"), workload)
+
+
+def test_free_memory_is_told_where_the_system_tells_it():
+    free = room.free_bytes("cpu")
+    assert free is None or free > 2**20
+    assert room.free_bytes("mps") is None

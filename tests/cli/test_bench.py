@@ -57,10 +57,11 @@ def test_the_contract(bench, record_file, tmp_path, capsys):
     assert f"record: {record_file}, run {told['runs'][0]['id']}" in out.err
     assert page.read_text().count("<svg") == 7
     assert "](plots/" in (tmp_path / "page.md").read_text()
-    assert len(list(plots.glob("*.png"))) == len(list(plots.glob("*.svg"))) == 7
+    assert len(list(plots.glob("*.png"))) == len(list(plots.glob("*.svg"))) == 7 + 2
     with open_record(record_file) as record:
         (run,) = record.runs()
-        assert (run.label, run.command) == ("one", "bench")
+        assert run.label == "one"
+        assert run.command.startswith("attnswitch bench --geometry demo --attention-only")
         assert [row.data for row in record.rows()] == [
             {k: v for k, v in row.items() if k not in ("run", "position")} for row in told["rows"]
         ]

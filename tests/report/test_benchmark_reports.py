@@ -20,6 +20,7 @@ from attnswitch.report.benchmark_page import benchmark_page, save_plots, write_b
 from attnswitch.report.benchmark_panels import panels
 from attnswitch.report.benchmark_text import benchmark_text
 from attnswitch.report.break_even import break_even
+from attnswitch.report.palette import DARK, LIGHT
 from attnswitch.report.suggested_policy import suggest
 
 NASTY = [
@@ -142,6 +143,8 @@ def test_markdown_shows_plots_beside_it(record, tmp_path):
 def test_plots_are_saved_as_svg_and_png(record, tmp_path):
     saved = save_plots(record, tmp_path / "plots")
     assert len(saved) == 14
+    assert LIGHT.flash in (tmp_path / "plots" / "main.svg").read_text()
+    assert DARK.flash in (tmp_path / "plots" / "main-dark.svg").read_text()
     for path in saved.values():
         assert path.read_text().startswith("<?xml")
         with Image.open(path.with_suffix(".png")) as picture:

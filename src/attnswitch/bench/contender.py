@@ -55,8 +55,9 @@ def watch(ready: Ready, request: Request) -> Contender | list[str]:
     try:
         with apply(ready.model, request):
             with trace(ready.model) as watched:
-                ready.call()
-            seconds = [_seconds(piece.call) for piece in ready.pieces]
+                seconds = [_seconds(piece.call) for piece in ready.pieces]
+            if sum(seconds) < WARM_BELOW_SECONDS:  # not the first call, which makes plans
+                seconds = [_seconds(piece.call) for piece in ready.pieces]
     except UnavailableError as error:
         return list(error.reasons) or [str(error)]
     except ForbiddenError as error:

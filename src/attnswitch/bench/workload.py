@@ -31,7 +31,7 @@ class Workload:
     length of the sequence that attends: the prompt with its image tokens, or in the vision phase
     the patches of one view. `views` is how many pictures or frames the tower sees in one item of
     the batch. `size` is what set the lengths, as `geometries.samples.sample` takes it:
-    {"tiles": 5, "text_tokens": 64}.
+    {"tiles": 5, "text_tokens": 64}; empty where they are those of the built-in picture's question.
     """
 
     subject: str
@@ -45,6 +45,12 @@ class Workload:
     views: int = 0
     image_tokens: int = 0
     size: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def is_question(self) -> bool:
+        """Whether its inputs are a real picture and prompt, of a model whose tokens are not known
+        beforehand."""
+        return not self.size
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON data."""

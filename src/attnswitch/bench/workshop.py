@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from attnswitch.bench.room import require_room_for_weights
 from attnswitch.bench.workload import Piece, Ready, Workload
-from attnswitch.errors import UnavailableError
+from attnswitch.errors import ModelInputError
 from attnswitch.geometries.find import DEMO
 from attnswitch.geometries.find import geometry as find_geometry
 from attnswitch.geometries.geometry import Geometry
@@ -25,6 +26,7 @@ class Workshop:
         self._trust = trust_remote_code
         self._key: tuple[str, ...] = ()
         self._model: Any = None
+        self._processor: Any = None
         self._inputs: tuple[Any, Mapping[str, Any]] | None = None
 
     def ready(self, workload: Workload) -> Ready:
@@ -37,55 +39,82 @@ class Workshop:
         import torch
 
         torch.manual_seed(SEED)
-        shape = find_geometry(workload.subject)
         if workload.part == "attention":
             from attnswitch.bench.attention_alone import attention_alone
 
-            return attention_alone(shape, workload)
+            return attention_alone(find_geometry(workload.subject), workload)
         from attnswitch.bench.phases import phase_call
 
-        model = self._model_of(workload, shape)
-        call = phase_call(model, self._inputs_of(workload, shape), workload.phase)
-        return Ready(workload, model, [Piece(call)])
+        shape = None if workload.is_question else find_geometry(workload.subject)
+        self._have_model(workload, shape)
+        call = phase_call(self._model, self._inputs_of(workload, shape), workload.phase)
+        return Ready(workload, self._model, [Piece(call)])
 
-    def _model_of(self, workload: Workload, shape: Geometry) -> Any:
+    def questions(
+        self, subject: str, phases: Sequence[str], dtype: str | None, device: str
+    ) -> list[Workload]:
+        """Workloads of a checkpoint whose geometry is not known: the built-in picture's question.
+
+        Raises:
+            ModelInputError, UnavailableError: it cannot be loaded.
+        """
+        tiny = Workload(subject, "model", "whole", "prefill", 0, 1, dtype or "", device)
+        self._have_model(tiny, None)
+        tokens = self._inputs_of(tiny, None)["input_ids"].shape[1]
+        name = str(self._model.dtype).removeprefix("torch.")
+        self._key = (subject, "model", name, device)
+        return [Workload(subject, "model", "whole", phase, tokens, 1, name, device)
+                for phase in phases]  # fmt: skip
+
+    def _have_model(self, workload: Workload, shape: Geometry | None) -> None:
         key = (workload.subject, workload.kind, workload.dtype, workload.device)
-        if key != self._key:
-            self._model, self._inputs = None, None
-            gc.collect()  # two models at once may not fit
-            self._model, self._key = self._make(workload, shape), key
-        return self._model
-
-    def _make(self, workload: Workload, shape: Geometry) -> Any:
+        if key == self._key:
+            return
+        self._model = self._processor = self._inputs = None
+        gc.collect()  # two models at once may not fit
+        if shape is not None:
+            require_room_for_weights(shape, workload)
         if workload.kind == "model":
-            from attnswitch.models.load import load_model
+            self._load(workload)
+        else:
+            from attnswitch.geometries.building import build_model
 
-            name = None if workload.subject == DEMO else workload.subject
-            return load_model(
-                name, dtype=workload.dtype, device=workload.device, trust_remote_code=self._trust
-            ).model
-        from attnswitch.geometries.building import build_model
+            assert shape is not None
+            self._model = build_model(shape, device=workload.device, dtype=workload.dtype)
+        self._key = key
 
-        try:
-            return build_model(shape, device=workload.device, dtype=workload.dtype)
-        except (MemoryError, RuntimeError) as error:
-            if isinstance(error, RuntimeError) and "memory" not in str(error):
-                raise
-            raise UnavailableError(
-                f"{workload.subject} does not fit into this machine's memory",
-                remedy="Its attention does: --attention-only",
-            ) from error
+    def _load(self, workload: Workload) -> None:
+        from attnswitch.models.load import load_model
 
-    def _inputs_of(self, workload: Workload, shape: Geometry) -> Mapping[str, Any]:
+        loaded = load_model(
+            None if workload.subject == DEMO else workload.subject,
+            dtype=workload.dtype or None, device=workload.device, trust_remote_code=self._trust,
+        )  # fmt: skip
+        self._model, self._processor = loaded.model, loaded
+
+    def _inputs_of(self, workload: Workload, shape: Geometry | None) -> Mapping[str, Any]:
+        asked = (workload.size, workload.batch, self._key)
+        if self._inputs is None or self._inputs[0] != asked:
+            self._inputs = asked, self._make_inputs(workload, shape)
+        return self._inputs[1]
+
+    def _make_inputs(self, workload: Workload, shape: Geometry | None) -> Mapping[str, Any]:
+        if shape is None:
+            from attnswitch.models.describing import question
+            from attnswitch.models.inputs import prepare_inputs
+
+            if workload.batch != 1:
+                raise ModelInputError(
+                    f"{workload.subject} is of a family whose tokens are not known: it is measured "
+                    "with one picture, --batch 1"
+                )
+            return prepare_inputs(self._processor, *question(self._processor, None, None))
         import torch
 
         from attnswitch.geometries.inputs import make_inputs
         from attnswitch.geometries.samples import sample
 
-        asked = (workload.size, workload.batch, self._key)
-        if self._inputs is None or self._inputs[0] != asked:
-            self._inputs = asked, make_inputs(
-                shape, sample(shape, **workload.size), batch=workload.batch,
-                dtype=getattr(torch, workload.dtype), device=workload.device, seed=SEED,
-            )  # fmt: skip
-        return self._inputs[1]
+        return make_inputs(
+            shape, sample(shape, **workload.size), batch=workload.batch,
+            dtype=getattr(torch, workload.dtype), device=workload.device, seed=SEED,
+        )  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import chain
@@ -11,10 +12,12 @@ from typing import Any
 
 from attnswitch.bench.cell import Settings
 from attnswitch.bench.grid import Lengths, workloads
+from attnswitch.bench.room import no_room
 from attnswitch.bench.running import Grid, Outcome, Progress, run_grid
 from attnswitch.bench.workload import Workload, phase_of_word
 from attnswitch.bench.workshop import Workshop
-from attnswitch.errors import InputError
+from attnswitch.errors import InputError, ModelInputError
+from attnswitch.geometries.geometry import Geometry
 from attnswitch.policy.requests import Request
 from attnswitch.record.entries import Row, Run
 from attnswitch.record.place import record_file
@@ -97,7 +100,8 @@ def plan(arguments: argparse.Namespace) -> Plan:
     words = arguments.backends or DEFAULT_BACKENDS
     requests = list({r.word: r for r in (as_request(w, "--backends") for w in words)}.values())
     baseline = _baseline(arguments.baseline, requests)
-    found = _workloads(arguments)
+    workshop = Workshop(trust_remote_code=arguments.trust_remote_code)
+    found = _workloads(arguments, workshop)
     if arguments.backends:
         _check_that_all_can_run(found, requests)
     file = None if arguments.no_record else record_file(arguments.record)
@@ -106,8 +110,7 @@ def plan(arguments: argparse.Namespace) -> Plan:
     settings = Settings(
         rounds=arguments.rounds, seconds=arguments.seconds, memory=not arguments.no_memory
     )
-    grid = Grid(found, requests, settings, arguments.resident)
-    workshop = Workshop(trust_remote_code=arguments.trust_remote_code)
+    grid = Grid(found, requests, settings, arguments.resident, no_room)
     return Plan(grid, _begin(arguments, grid, baseline), workshop, baseline, file, arguments.resume)
 
 
@@ -123,33 +126,49 @@ def _baseline(word: str | None, requests: Sequence[Request]) -> str | None:
     return found
 
 
-def _workloads(arguments: argparse.Namespace) -> list[Workload]:
-    from attnswitch.geometries.find import DEMO, geometry
+def _workloads(arguments: argparse.Namespace, shop: Workshop) -> list[Workload]:
+    from attnswitch.geometries.find import DEMO
     from attnswitch.models.placement import dtype_name, torch_device
 
     phases = list(dict.fromkeys(phase_of_word(word) for word in arguments.phase))
+    dtypes: list[str | None] = [dtype_name(word) for word in arguments.dtype or ()] or [None]
+    device = str(torch_device(arguments.device))
     given = {
         name: tuple(chain(*getattr(arguments, name)))
         for name in ("tokens", "tiles", "frames", "images")
     }
     lengths = Lengths(**given, text_tokens=arguments.text_tokens)
-    subjects = arguments.geometry or [arguments.model or DEMO]
-    device = str(torch_device(arguments.device))
-    return [
-        workload
-        for subject in dict.fromkeys(subjects)
-        for workload in workloads(
-            geometry(subject),
-            subject,
-            "geometry" if arguments.geometry else "model",
-            "attention" if arguments.attention_only else "whole",
-            phases=phases,
-            lengths=lengths,
-            batches=list(dict.fromkeys(chain(*arguments.batch))),
-            dtypes=[dtype_name(word) for word in arguments.dtype or ()] or [None],
-            device=device,
-        )
-    ]
+    found: list[Workload] = []
+    for subject in dict.fromkeys(arguments.geometry or [arguments.model or DEMO]):
+        shape = _geometry(subject, arguments, any(given.values()))
+        if shape is None:
+            for dtype in dtypes:
+                found += shop.questions(subject, phases, dtype, device)
+            continue
+        found += workloads(
+            shape, subject, "geometry" if arguments.geometry else "model",
+            "attention" if arguments.attention_only else "whole", phases=phases, lengths=lengths,
+            batches=list(dict.fromkeys(chain(*arguments.batch))), dtypes=dtypes, device=device,
+        )  # fmt: skip
+    return found
+
+
+def _geometry(subject: str, arguments: argparse.Namespace, lengths: bool) -> Geometry | None:
+    """The geometry; None for a checkpoint whose tokens are not known, asked for as it stands.
+
+    Raises:
+        ModelInputError: no such subject; or one that is not known, and lengths are asked for.
+    """
+    from attnswitch.geometries.find import geometry
+    from attnswitch.models.skeleton import configuration
+
+    try:
+        return geometry(subject)
+    except ModelInputError:
+        if arguments.geometry or arguments.attention_only or lengths:
+            raise
+        configuration(subject)  # is it a model at all
+        return None
 
 
 def _check_that_all_can_run(found: Sequence[Workload], requests: Sequence[Request]) -> None:
@@ -163,6 +182,8 @@ def _check_that_all_can_run(found: Sequence[Workload], requests: Sequence[Reques
 
     kinds = {(one.subject, one.dtype, one.device): one for one in found}
     for one in kinds.values():
+        if one.is_question:
+            continue
         size = {"images": 0, "text_tokens": 2}
         tiny = Workload(one.subject, one.kind, "attention", "prefill", 2, 1, one.dtype, one.device,
                         size=size)  # fmt: skip
@@ -180,7 +201,7 @@ def _begin(arguments: argparse.Namespace, grid: Grid, baseline: str | None) -> R
         "baseline": baseline,
     }
     return Run.begin(
-        "bench",
+        shlex.join(["attnswitch", *arguments.words]),
         surroundings(),
         label=arguments.label,
         settings=settings,

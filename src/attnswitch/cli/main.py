@@ -44,6 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     # this when it is imported.
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")
     arguments = build_parser().parse_args(argv)
+    arguments.words = list(sys.argv[1:] if argv is None else argv)
     try:
         return arguments.run(arguments)
     except AttnSwitchError as error:

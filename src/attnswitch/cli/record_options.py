@@ -27,6 +27,8 @@ def add_report_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--report", metavar="FILE", action="append", default=[],
                         help="write a page to look at (.html) or Markdown for an issue (.md); "
                         "repeatable")  # fmt: skip
+    parser.add_argument("--note", default="", metavar="TEXT",
+                        help="a line under the heading of a report")  # fmt: skip
     parser.add_argument("--plots", metavar="FOLDER",
                         help="write every plot as SVG and PNG")  # fmt: skip
 
@@ -67,11 +69,11 @@ def write_outputs(record: dict[str, Any], arguments: argparse.Namespace) -> None
         if path.lower().endswith(".md"):
             from attnswitch.report.benchmark_markdown import write_markdown
 
-            write_markdown(record, path, plots)
+            write_markdown(record, path, plots, arguments.note)
         else:
             from attnswitch.report.benchmark_page import write_benchmark_page
 
-            write_benchmark_page(record, path)
+            write_benchmark_page(record, path, arguments.note)
         print(f"report: {path}", file=sys.stderr)
 
 

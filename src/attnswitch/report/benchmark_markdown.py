@@ -29,10 +29,13 @@ Record = dict[str, Any]
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>()#+!|~&$@])")
 
 
-def write_markdown(record: Record, path: str | Path, plots: Mapping[str, Path] = {}) -> Path:
+def write_markdown(
+    record: Record, path: str | Path, plots: Mapping[str, Path] = {}, note: str = ""
+) -> Path:
     """Write the record as Markdown, whole or not at all; returns the path.
 
-    `plots` are pictures to show, by their caption; they are named as they lie beside the file.
+    `note` is a line under the heading. `plots` are pictures to show, by their caption; they are
+    named as they lie beside the file.
 
     Raises:
         InputError: `record` is no benchmark record, or `path` cannot be written.
@@ -40,17 +43,17 @@ def write_markdown(record: Record, path: str | Path, plots: Mapping[str, Path] =
     check_target(Path(path))
     folder = Path(path).resolve().parent
     shown = {caption: _beside(picture, folder) for caption, picture in plots.items()}
-    return write_atomically(path, benchmark_markdown(record, shown).encode("utf-8"))
+    return write_atomically(path, benchmark_markdown(record, shown, note).encode("utf-8"))
 
 
-def benchmark_markdown(record: Record, plots: Mapping[str, str] = {}) -> str:
+def benchmark_markdown(record: Record, plots: Mapping[str, str] = {}, note: str = "") -> str:
     """The record as Markdown text.
 
     Raises:
         InputError: `record` is no benchmark record.
     """
     require_schema(record, BENCHMARK)
-    return "\n".join(_lines(record, plots)) + "\n"
+    return "\n".join(_lines(record, plots, note)) + "\n"
 
 
 def plain(text: object, limit: int = 200) -> str:
@@ -64,10 +67,13 @@ def _beside(picture: Path, folder: Path) -> str:
     return (picture.relative_to(folder) if inside else picture).as_posix()
 
 
-def _lines(record: Record, plots: Mapping[str, str]) -> Iterator[str]:
+def _lines(record: Record, plots: Mapping[str, str], note: str) -> Iterator[str]:
     found = panels(record)
     yield f"**{plain(headline(found), 400)}**"
     yield ""
+    if note:
+        yield plain(note, 1000)
+        yield ""
     for caption, address in plots.items():
         yield f"![{plain(caption)}]({address.replace(' ', '%20')})"
         yield ""

@@ -23,7 +23,7 @@ from attnswitch.report.benchmark_sentences import (
 from attnswitch.report.environment_rows import environment_rows
 from attnswitch.report.inline_svg import inline_svg
 from attnswitch.report.kernel_groups import kernel_groups
-from attnswitch.report.palette import LIGHT, Palette
+from attnswitch.report.palette import DARK, LIGHT, Palette
 from attnswitch.report.plot_files import save_plot
 from attnswitch.report.quantities import count_text
 from attnswitch.report.record_schema import BENCHMARK, require_schema
@@ -43,18 +43,20 @@ _PLOTS = (
 )
 
 
-def write_benchmark_page(record: Record, path: str | Path) -> Path:
+def write_benchmark_page(record: Record, path: str | Path, note: str = "") -> Path:
     """Write the page of a benchmark record to `path`, whole or not at all; returns the path.
+
+    `note` is a line under the heading.
 
     Raises:
         InputError: `record` is no benchmark record, or `path` cannot be written.
         MissingExtraError: the extra `report` is not installed.
     """
     check_target(Path(path))
-    return write_atomically(path, benchmark_page(record).encode("utf-8"))
+    return write_atomically(path, benchmark_page(record, note).encode("utf-8"))
 
 
-def benchmark_page(record: Record) -> str:
+def benchmark_page(record: Record, note: str = "") -> str:
     """The page of a benchmark record (`attnswitch.benchmark/1`) as HTML.
 
     The same record gives the same text.
@@ -70,6 +72,7 @@ def benchmark_page(record: Record) -> str:
         "benchmark.html",
         css=markup(stylesheet()),
         headline=headline(found),
+        note=note,
         tiles=_tiles(record),
         subjects=[_subject(name, some, numbers) for name, some in groups(found)],
         how=HOW,
@@ -89,6 +92,8 @@ def save_plots(
 ) -> dict[str, Path]:
     """Write every plot into `folder` in each format; returns {caption: the file of the first}.
 
+    `main` and `main-dark` are the one to show in a README, on light and on dark paper.
+
     Raises:
         InputError: `record` is no benchmark record, or the folder cannot be written.
         MissingExtraError: matplotlib is not installed.
@@ -96,13 +101,27 @@ def save_plots(
     require_schema(record, BENCHMARK)
     folder.mkdir(parents=True, exist_ok=True)
     saved: dict[str, Path] = {}
-    for caption, figure in _figures(panels(record), palette):
+    found = panels(record)
+    for shade, name in ((LIGHT, "main"), (DARK, "main-dark")):
+        if (figure := _main(found, shade)) is not None:
+            for end in endings:
+                save_plot(figure, folder / f"{name}.{end}", shade.paper)
+    for caption, figure in _figures(found, palette):
         name = _file_name(caption)
         if any(path.stem == name for path in saved.values()):
             name = f"{name}-{len(saved)}"
         files = [save_plot(figure, folder / f"{name}.{end}", palette.paper) for end in endings]
         saved[caption] = files[0]
     return saved
+
+
+def _main(found: list[Panel], palette: Palette) -> Figure | None:
+    """The one plot for a README: the first prefill with two lengths, else the first that has."""
+    for panel in sorted(found, key=lambda panel: panel.phase != "prefill"):
+        figure = plots.main_plot(panel, f"{title(panel)}: {phase_name(panel)}", palette)
+        if figure is not None:
+            return figure
+    return None
 
 
 def _figures(found: list[Panel], palette: Palette) -> Iterator[tuple[str, Figure]]:

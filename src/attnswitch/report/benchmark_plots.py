@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from attnswitch.report.benchmark_panels import PHASE_NAMES, Panel, Point, Series
-from attnswitch.report.figures import new_figure, place_axes
+from attnswitch.report.figures import add_axes, new_figure, place_axes
 from attnswitch.report.palette import LIGHT, Palette
 from attnswitch.report.quantities import (
     bytes_text,
@@ -41,26 +41,17 @@ _BARS_LEFT, _BARS_RIGHT = 92, 84
 
 def time_plot(panel: Panel, palette: Palette = LIGHT) -> Figure | None:
     """Seconds against length on log axes, with intervals."""
-    return _lines(panel, lambda point: point.seconds, _seconds_tick, palette)
+    return _lines(panel, _seconds, _seconds_tick, palette)
 
 
 def memory_plot(panel: Panel, palette: Palette = LIGHT) -> Figure | None:
     """Peak memory against length on log axes."""
-
-    def peak(point: Point) -> tuple[float, float, float] | None:
-        value = point.row.get("peak_bytes")
-        return low_median_high({"low": value, "median": value, "high": value})
-
-    return _lines(panel, peak, _bytes_tick, palette)
+    return _lines(panel, _peak, _bytes_tick, palette)
 
 
 def ratio_plot(panel: Panel, palette: Palette = LIGHT) -> Figure | None:
     """Time over the baseline's against length, with intervals; not ranked pairs are hollow."""
-
-    def ratio(point: Point) -> tuple[float, float, float] | None:
-        return low_median_high((point.ratio or {}).get("seconds"))
-
-    figure = _lines(panel, ratio, _ratio_tick, palette)
+    figure = _lines(panel, _ratio, _ratio_tick, palette)
     if figure is not None:
         axes = figure.axes[0]
         axes.axhline(1, color=palette.muted, linewidth=1.2, dashes=(3, 2))
@@ -68,6 +59,38 @@ def ratio_plot(panel: Panel, palette: Palette = LIGHT) -> Figure | None:
         axes.set_ylim(min(low, 1 / 1.15), max(high, 1.15))
         _value_ticks(axes, _ratio_tick)
     return figure
+
+
+def main_plot(panel: Panel, name: str, palette: Palette = LIGHT) -> Figure | None:
+    """Time and peak memory against length, side by side, under `name`: for a README."""
+    wide = 2 * _WIDE
+    figure, left = new_figure(wide, _HIGH + 46, palette)
+    right = add_axes(figure, palette)
+    for axes, value, tick, side, head in (
+        (left, _seconds, _seconds_tick, 0, "time"),
+        (right, _peak, _bytes_tick, _WIDE, "peak memory"),
+    ):
+        place_axes(figure, axes, left=side + _TICK_ROOM, right=wide - side - _WIDE + _NAME_ROOM,
+                   top=56, bottom=44)  # fmt: skip
+        if not _draw(axes, panel, value, tick, palette):
+            return None
+        axes.set_title(head, loc="left", color=palette.ink, size=_TEXT, weight="bold", pad=8)
+    figure.text(0.012, 0.94, one_line(name, 100), color=palette.ink, size=_TEXT + 2,
+                parse_math=False)  # fmt: skip
+    return figure
+
+
+def _seconds(point: Point) -> tuple[float, float, float] | None:
+    return point.seconds
+
+
+def _peak(point: Point) -> tuple[float, float, float] | None:
+    value = point.row.get("peak_bytes")
+    return low_median_high({"low": value, "median": value, "high": value})
+
+
+def _ratio(point: Point) -> tuple[float, float, float] | None:
+    return low_median_high((point.ratio or {}).get("seconds"))
 
 
 def phase_plot(found: Sequence[Panel], palette: Palette = LIGHT) -> Figure | None:
@@ -140,15 +163,22 @@ Value = Callable[[Point], "tuple[float, float, float] | None"]
 def _lines(
     panel: Panel, value: Value, tick: Callable[[float], str], palette: Palette
 ) -> Figure | None:
+    figure, axes = new_figure(_WIDE, _HIGH, palette)
+    place_axes(figure, axes, left=_TICK_ROOM, right=_NAME_ROOM, top=10, bottom=44)
+    return figure if _draw(axes, panel, value, tick, palette) else None
+
+
+def _draw(
+    axes: Axes, panel: Panel, value: Value, tick: Callable[[float], str], palette: Palette
+) -> bool:
+    """Draw a line for each request; False where there are no two lengths."""
     drawn = [
         (one, [(p, v) for p in one.points if (v := value(p)) is not None]) for one in panel.series
     ]
     drawn = [(one, points) for one, points in drawn if points]
     lengths = {point.length for _, points in drawn for point, _ in points}
     if not drawn or len(lengths) < 2:
-        return None
-    figure, axes = new_figure(_WIDE, _HIGH, palette)
-    place_axes(figure, axes, left=_TICK_ROOM, right=_NAME_ROOM, top=10, bottom=44)
+        return False
     styles: dict[str, int] = {}
     for number, (one, points) in enumerate(drawn):
         style = styles[one.family] = styles.get(one.family, -1) + 1
@@ -163,7 +193,7 @@ def _lines(
     _value_axis(axes, [v for _, points in drawn for _, values in points for v in values], tick)
     axes.grid(axis="y", color=palette.rule, linewidth=1)
     _name_lines(axes, max(lengths), ends)
-    return figure
+    return True
 
 
 def _line(
