@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from typing import Any
 
@@ -107,6 +108,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Return 0; 130 where a user stopped it, after writing what there is."""
     if arguments.list_geometries:
         return _list_geometries()
+    # The allocator warns of memory that is freed and was there before: of a cache that grows.
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     record_options.check_outputs(arguments)
     _check_combinations(arguments)
     if arguments.repeat > 1:

@@ -164,10 +164,14 @@ def _geometry(subject: str, arguments: argparse.Namespace, lengths: bool) -> Geo
 
     try:
         return geometry(subject)
-    except ModelInputError:
-        if arguments.geometry or arguments.attention_only or lengths:
+    except ModelInputError as error:
+        if arguments.geometry:
             raise
         configuration(subject)  # is it a model at all
+        if arguments.attention_only or lengths:
+            raise ModelInputError(
+                f"{error}; whole and without lengths it is measured with one picture"
+            ) from error
         return None
 
 
