@@ -15,7 +15,7 @@ from attnswitch.bench.running import Grid, run_grid, uninterrupted
 from attnswitch.bench.workshop import Workshop
 from attnswitch.errors import UnavailableError
 from attnswitch.record.entries import Run
-from tests.bench.tiny_workloads import requests, tiny
+from tests.bench.tiny_workloads import requests, stopped_at, tiny
 
 QUICK = Settings(least=1, rounds=1, shortest=0.0, memory=False)
 
@@ -54,14 +54,7 @@ def test_every_cell_is_kept_when_it_is_finished():
 
 
 def test_control_c_keeps_what_is_finished(monkeypatch):
-    measured = running.measure
-
-    def stops_in_the_second(ready, *more):
-        if ready.workload.tokens == 8:
-            os.kill(os.getpid(), signal.SIGINT)
-        return measured(ready, *more)
-
-    monkeypatch.setattr(running, "measure", stops_in_the_second)
+    monkeypatch.setattr(running, "measure", stopped_at(8))
     kept = []
     outcome = run_grid(grid(4, 8, 12), run(), lambda run, rows: kept.extend(rows), Quiet())
     assert outcome.stopped

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from typing import Any
 
+from attnswitch.bench import cell
 from attnswitch.bench.workload import Workload
 from attnswitch.switch import as_request
 
@@ -15,6 +18,17 @@ def tiny(phase: str = "prefill", tokens: int = 12, **more: Any) -> Workload:
         "size": {"images": 0, "text_tokens": tokens},
     }  # fmt: skip
     return Workload(**{**told, **more})
+
+
+def stopped_at(tokens: int) -> Any:
+    """`running.measure`, in which a user presses Ctrl-C at the workload of so many tokens."""
+
+    def measure(ready: Any, *more: Any) -> Any:
+        if ready.workload.tokens == tokens:
+            os.kill(os.getpid(), signal.SIGINT)
+        return cell.measure(ready, *more)
+
+    return measure
 
 
 def requests(*words: str) -> list[Any]:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 import subprocess
 import sys
 
@@ -13,6 +11,7 @@ import pytest
 from attnswitch.bench import running
 from attnswitch.cli.main import main
 from attnswitch.record.store import open_record
+from tests.bench.tiny_workloads import stopped_at
 
 QUICK = ["--rounds", "2", "--seconds", "1", "--resident", "none"]
 TINY = ["--geometry", "demo", "--attention-only", "--tokens", "4,8", *QUICK]
@@ -95,14 +94,7 @@ def test_resume_measures_only_what_is_missing(bench, capsys):
 
 
 def test_control_c_keeps_and_reports_what_is_finished(bench, monkeypatch, capsys):
-    measured = running.measure
-
-    def stops_in_the_second(ready, *more):
-        if ready.workload.tokens == 8:
-            os.kill(os.getpid(), signal.SIGINT)
-        return measured(ready, *more)
-
-    monkeypatch.setattr(running, "measure", stops_in_the_second)
+    monkeypatch.setattr(running, "measure", stopped_at(8))
     status, told = bench(*TINY, "--phase", "prefill")
     assert status == 130
     assert [row["tokens"] for row in told["rows"]] == [4, 4, 4]
@@ -159,6 +151,7 @@ def test_geometries_are_listed(capsys):
         (["--model", "x", "--geometry", "demo"], 2, "--model and --geometry name two subjects"),
         (["--model", "/nowhere"], 2, "there is no folder /nowhere"),
         (["--no-record", "--resume"], 2, "--resume and --repeat live on the record"),
+        (["--repeat", "2", "--resume"], 2, "--repeat measures again what --resume would take"),
         (["--seconds", "0"], 2, "--seconds must be above zero"),
         (["--report", "page.pdf"], 2, "the name must end in .html or .md"),
         (["--report", "/nowhere/page.html"], 2, "there is no folder /nowhere"),

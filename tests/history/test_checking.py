@@ -55,6 +55,8 @@ def test_a_machine_that_is_slower_as_a_whole_is_told_apart():
     assert not found.slower
     assert found.control is not None
     assert 1.2 < found.control.median < 1.6
+    for row in new_rows:
+        row.data["processor"] = [s * 1.4 for s in row.data["processor"]]
     assert len(check(two, rows, **SETTINGS, absolute=True).slower) == 3
 
 
@@ -112,9 +114,12 @@ def test_what_else_changed_is_noted():
 def test_a_row_without_the_control_has_no_relative_figure():
     _, rows = Machine(12).runs(1)
     assert figure_of(rows[0]) == pytest.approx(math.log(2), abs=0.3)
+    assert figure_of(rows[0], "processor") == figure_of(rows[0])
     rows[0].data["control"] = []
     assert figure_of(rows[0]) is None
     assert figure_of(rows[0], absolute=True) == pytest.approx(math.log(0.01), abs=0.5)
+    rows[0].data["processor"] = [0.0] * 10  # counted in steps too coarse
+    assert figure_of(rows[0], "processor") is None
 
 
 def test_two_runs_row_by_row():

@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from attnswitch.bench.statistics import Estimate
 from attnswitch.cli.main import main
 from attnswitch.errors import InputError, UnavailableError
 from attnswitch.history import side_by_side
 from attnswitch.history.against_commit import both_sides, workloads_of
+from attnswitch.history.findings import Evidence, Finding
 from attnswitch.history.side_by_side import CONTROL, Process, Question, Side, compare_sides
 from attnswitch.history.worktree import checked_out
 from attnswitch.record.entries import Row
@@ -92,8 +94,9 @@ def test_each_side_measures_its_own_code(tmp_path):
             prepare = {"do": "prepare", "workload": WORKLOAD, "requests": ["standard", "efficient"]}
             told[side.name] = process.answer_to(prepare)["ran"]
             for request in ("standard", CONTROL):
-                seconds = process.answer_to({"do": "time", "request": request})["seconds"]
-                assert 0 < seconds < 60
+                taken = process.answer_to({"do": "time", "request": request})
+                assert 0 < taken["clock"] < 60
+                assert 0 <= taken["processor"] < 60
             with pytest.raises(UnavailableError, match=rf"{side.name} cannot be measured: KeyErr"):
                 process.answer_to({"do": "time", "request": "eager"})
     assert told == {
@@ -116,19 +119,24 @@ def test_a_side_that_cannot_start_says_why(tmp_path):
 class Pairs:
     """Stands in for pairs of processes: figures drawn from a seeded noise."""
 
-    def __init__(self, monkeypatch, noise: float, slower: float = 0.0, seed: int = 0):
-        self.chance, self.noise, self.slower = random.Random(seed), noise, slower
+    def __init__(
+        self, monkeypatch, noise: float, slower: float = 0.0, seed: int = 0,
+        processor: float | None = None,
+    ):  # fmt: skip
+        self.chance, self.slower = random.Random(seed), slower
+        self.noise = {"clock": noise} | ({} if processor is None else {"processor": processor})
         monkeypatch.setattr(side_by_side, "_pair", self)
 
-    def __call__(self, old, new, question, generator):
+    def __call__(self, old, new, question, generator, notes):
         found = {}
         for request in ("flash", "standard", CONTROL):
-            layout = self.chance.gauss(0, self.noise)
             share = 1 + (self.slower if request == "standard" else 0)
-            found[0, request] = [
-                (1.0, 2.718281828 ** (layout + self.chance.gauss(0, 0.01)) * share)
-                for _ in range(9)
-            ]
+            for clock, noise in self.noise.items():
+                layout = self.chance.gauss(0, noise)
+                found[0, request, clock] = [
+                    (1.0, 2.718281828 ** (layout + self.chance.gauss(0, 0.01)) * share)
+                    for _ in range(9)
+                ]
         return found
 
 
@@ -162,6 +170,33 @@ def test_what_the_noise_hides_is_undecided_after_the_last_pair(monkeypatch):
     assert len(taken.pairs) == 14
     assert found.undecided
     assert not found.slower
+
+
+def test_processor_time_decides_where_the_clock_leaves_it_open(monkeypatch):
+    """Others use the machine: the clock wanders by 20 %, the processors' time by 1 %."""
+    Pairs(monkeypatch, noise=0.2, slower=0.05, processor=0.01)
+    found, _ = compare_sides(*SIDES, asked())
+    judged = {one.request: (one.judgement, one.by) for one in found.findings}
+    assert judged == {"standard": ("slower", "processor"), "flash": ("not slower", "processor")}
+    told = found.to_json()["findings"][1]
+    assert set(told["evidence"]) == {"clock", "processor"}
+    assert told["ratio"] == told["evidence"]["processor"]["ratio"]
+
+
+def test_more_processor_time_alone_is_no_slowdown(monkeypatch):
+    """More threads do more work in less time: the clock has the first word."""
+    told = {"clock": Evidence(Estimate(0.8, 0.79, 0.81), 1.0),
+            "processor": Evidence(Estimate(1.3, 1.29, 1.31), 0.001)}  # fmt: skip
+    found = Finding.of(WORKLOAD, "flash", told, (10, 10), tolerance=0.01, detect=0.05)
+    assert (found.judgement, found.by) == ("not slower", "clock")
+
+
+def test_other_kernels_are_noted():
+    notes: list[str] = []
+    ran = [{"standard": ["math"]}, {"standard": ["blockwise"]}]
+    for _ in range(2):
+        side_by_side._note_kernels(ran, ["standard"], notes)
+    assert notes == ["standard ran math in the old code and blockwise in the new"]
 
 
 def test_unchanged_code_alarms_as_rarely_as_it_is_said_to(monkeypatch):

@@ -11,14 +11,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import torch
-
 from attnswitch.bench import control
 from attnswitch.bench.contender import Contender, watch
 from attnswitch.bench.memory import peak_bytes
 from attnswitch.bench.statistics import estimate
-from attnswitch.bench.timing import Samples, Stop, Timed, interleave
-from attnswitch.bench.workload import Ready
+from attnswitch.bench.timing import Samples, Stop, Timed, interleave, waits_for
+from attnswitch.bench.workload import Piece, Ready
 from attnswitch.policy.requests import Request
 from attnswitch.switch import apply
 from attnswitch.tracing.mismatches import mismatches
@@ -82,13 +80,17 @@ def measure(
         if request.word in refused:
             rows.append({**row, **_not_run(refused[request.word])})
             continue
-        one, beside = contenders[request.word], _beside(samples, numbers[request.word])
+        one, number = contenders[request.word], numbers[request.word]
         peak = None
         if settings.memory:
             tell(f"weighing {request.word}")
             peak = _peak(ready, request)
-        told = _measured(one, one.samples(ready, samples), [p.times for p in ready.pieces])
-        rows.append({**row, **told, "control": beside, "peak_bytes": peak})
+        told = _measured(one, one.of_passes(ready, samples.seconds), ready.pieces)
+        told["control"] = _beside(samples.seconds, number)
+        if ready.workload.device == "cpu":
+            told["processor"] = one.of_passes(ready, samples.processor)
+            told["control_processor"] = _beside(samples.processor, number)
+        rows.append({**row, **told, "peak_bytes": peak})
     return rows
 
 
@@ -97,7 +99,6 @@ def _samples(
 ) -> Samples:
     """Every contender once a round, with the control before and after each."""
     device = ready.workload.device
-    wait = torch.cuda.synchronize if device.startswith("cuda") else None
     stop = settings.stop()
 
     def on_round(rounds: int, seconds: float) -> None:
@@ -110,16 +111,16 @@ def _samples(
         calls |= one.timed(ready, settings.shortest)
         calls[_control(number + 1)] = work
     tell("timing")
-    return interleave(calls, stop, warm_up=0, synchronize=wait, on_round=on_round)
+    return interleave(calls, stop, warm_up=0, synchronize=waits_for(device), on_round=on_round)
 
 
 def _control(number: int) -> str:
     return f"{control.NAME} {number}"
 
 
-def _beside(samples: Samples, number: int) -> list[float]:
-    """The control's seconds around contender `number`, round by round: the mean of logarithms."""
-    before, after = (samples.seconds[_control(n)] for n in (number, number + 1))
+def _beside(by_name: Mapping[str, list[float]], number: int) -> list[float]:
+    """The control's samples around contender `number`, round by round: the mean of logarithms."""
+    before, after = (by_name[_control(n)] for n in (number, number + 1))
     return [math.sqrt(one * other) for one, other in zip(before, after, strict=True)]
 
 
@@ -133,14 +134,14 @@ def _not_run(reasons: Sequence[str]) -> Row:
             "receipts": [], "status": "not run", "reasons": list(reasons)}  # fmt: skip
 
 
-def _measured(one: Contender, seconds: list[float], layers: list[float]) -> Row:
+def _measured(one: Contender, seconds: list[float], pieces: Sequence[Piece]) -> Row:
     wrong = mismatches(one.request, one.receipts)
     return {
         "backend": _only(receipt.backend for receipt in one.receipts),
         "family": _only(receipt.family for receipt in one.receipts),
         "seconds": estimate(seconds)._asdict(),
         "samples": seconds,
-        "layers": layers,
+        "layers": [piece.times for piece in pieces],
         "receipts": [receipt.to_json() for receipt in one.receipts],
         "status": "invalid" if wrong or not one.receipts else "valid",
         "reasons": wrong or ([] if one.receipts else ["no attention was seen to run"]),

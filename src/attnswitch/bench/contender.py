@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from operator import mul
 
-from attnswitch.bench.timing import Samples, Timed
+from attnswitch.bench.timing import Timed, waits_for
 from attnswitch.bench.workload import Ready
 from attnswitch.errors import AttnSwitchError, ForbiddenError, UnavailableError
 from attnswitch.policy.requests import Request
@@ -43,9 +43,12 @@ class Contender:
             for number, (piece, took) in enumerate(zip(ready.pieces, self.seconds, strict=True))
         }  # fmt: skip
 
-    def samples(self, ready: Ready, samples: Samples) -> list[float]:
-        """Seconds of a pass, round by round: of each piece, as often as it counts."""
-        by_piece = (samples.seconds[name] for name in self.timed(ready, 1.0))
+    def of_passes(self, ready: Ready, by_name: Mapping[str, list[float]]) -> list[float]:
+        """Seconds of a pass, round by round: of each piece, as often as it counts.
+
+        `by_name` are samples of pieces, by their names in `timed`.
+        """
+        by_piece = (by_name[name] for name in self.timed(ready, 1.0))
         times = [piece.times for piece in ready.pieces]
         return [sum(map(mul, times, one)) for one in zip(*by_piece, strict=True)]
 
@@ -55,9 +58,9 @@ def watch(ready: Ready, request: Request) -> Contender | list[str]:
     try:
         with apply(ready.model, request):
             with trace(ready.model) as watched:
-                seconds = [_seconds(piece.call) for piece in ready.pieces]
+                seconds = _seconds(ready)
             if sum(seconds) < WARM_BELOW_SECONDS:  # not the first call, which makes plans
-                seconds = [_seconds(piece.call) for piece in ready.pieces]
+                seconds = _seconds(ready)
     except UnavailableError as error:
         return list(error.reasons) or [str(error)]
     except ForbiddenError as error:
@@ -69,10 +72,17 @@ def watch(ready: Ready, request: Request) -> Contender | list[str]:
     return Contender(request, watched.receipts, seconds)
 
 
-def _seconds(call: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    call()
-    return time.perf_counter() - start
+def _seconds(ready: Ready) -> list[float]:
+    """How long each piece takes, once."""
+    wait = waits_for(ready.workload.device)
+    found = []
+    for piece in ready.pieces:
+        wait()
+        start = time.perf_counter()
+        piece.call()
+        wait()
+        found.append(time.perf_counter() - start)
+    return found
 
 
 def _is_out_of_memory(error: BaseException) -> bool:

@@ -27,9 +27,14 @@ class Timed:
 
 @dataclass
 class Samples:
-    """Raw seconds a call by name, one list each, all of the same length: index i is one round."""
+    """Raw seconds a call by name, one list each, all of the same length: index i is one round.
+
+    `seconds` are the clock's; `processor` those of all processors that worked for this process: on
+    a machine that others use too, what a call costs shows there when the clock tells of waiting.
+    """
 
     seconds: dict[str, list[float]] = field(default_factory=dict)
+    processor: dict[str, list[float]] = field(default_factory=dict)
 
     @property
     def rounds(self) -> int:
@@ -55,6 +60,15 @@ class Stop:
         return min(self.most * seconds_a_round, max(self.least * seconds_a_round, by_time))
 
 
+def waits_for(device: str) -> Callable[[], object]:
+    """What waits until a device has done all that it was given; a CPU has by then."""
+    if not device.startswith("cuda"):
+        return lambda: None
+    import torch
+
+    return lambda: torch.cuda.synchronize(device)
+
+
 def interleave(
     callables: Mapping[str, Call | Timed],
     stop: Stop | None = None,
@@ -77,18 +91,22 @@ def interleave(
         for one in timed.values():
             with one.around():
                 one.call()
-    samples = Samples({name: [] for name in timed})
+    samples = Samples({name: [] for name in timed}, {name: [] for name in timed})
     begin, rounds = clock(), 0
     names = list(timed)
     while not stop.reached(rounds, clock() - begin):
         for name in names if rounds % 2 == 0 else reversed(names):
-            samples.seconds[name].append(_time_once(timed[name], wait, clock))
+            seconds, processor = _time_once(timed[name], wait, clock)
+            samples.seconds[name].append(seconds)
+            samples.processor[name].append(processor)
         rounds += 1
         on_round(rounds, clock() - begin)
     return samples
 
 
-def _time_once(one: Timed, wait: Callable[[], object], clock: Callable[[], float]) -> float:
+def _time_once(
+    one: Timed, wait: Callable[[], object], clock: Callable[[], float]
+) -> tuple[float, float]:
     with one.around():
         for _ in range(one.warm):
             one.call()
@@ -96,13 +114,13 @@ def _time_once(one: Timed, wait: Callable[[], object], clock: Callable[[], float
         gc.disable()
         try:
             wait()
-            start = clock()
+            start, worked = clock(), time.process_time()
             for _ in range(one.calls):
                 result = one.call()
             wait()
-            seconds = clock() - start
+            seconds, processor = clock() - start, time.process_time() - worked
             del result
-            return seconds / one.calls
+            return seconds / one.calls, processor / one.calls
         finally:
             if enabled:
                 gc.enable()

@@ -148,6 +148,8 @@ def _check_combinations(arguments: argparse.Namespace) -> None:
         )
     if arguments.no_record and (arguments.resume or arguments.repeat > 1):
         raise InputError("--resume and --repeat live on the record: leave out --no-record")
+    if arguments.resume and arguments.repeat > 1:
+        raise InputError("--repeat measures again what --resume would take from the record")
     if arguments.seconds <= 0:
         raise InputError(f"--seconds must be above zero, not {arguments.seconds:g}")
 

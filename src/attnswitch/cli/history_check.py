@@ -20,13 +20,14 @@ def run(record: Any, arguments: argparse.Namespace) -> int:
 
     runs, rows = select(record, Filter(**filters(arguments)))
     if arguments.commit:
-        found = _against_commit(runs, rows, arguments)
+        found, pairs = _against_commit(runs, rows, arguments)
     else:
         from attnswitch.history.checking import check, sides
 
         two = sides(runs, rows, arguments.newest)
+        pairs = []
         found = check(two, rows, **_settings(arguments), absolute=arguments.absolute)
-    _show(found.to_json(), arguments)
+    _show({**found.to_json(), "pairs": pairs}, arguments)
     return 1 if found.slower else 0
 
 
@@ -56,10 +57,10 @@ def _against_commit(runs: list[Any], rows: list[Any], arguments: argparse.Namesp
     project = Path(arguments.project or ".").resolve()
     try:
         with both_sides(project, arguments.commit) as (old, new):
-            found, _ = compare_sides(old, new, question, tell=options.progress)
+            found, taken = compare_sides(old, new, question, tell=options.progress)
     finally:
         options.end_progress()
-    return found
+    return found, taken.to_json()
 
 
 def _show(record: dict[str, Any], arguments: argparse.Namespace) -> None:

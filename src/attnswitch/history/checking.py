@@ -13,7 +13,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from attnswitch.errors import InputError
-from attnswitch.history.findings import ALPHA, Check, Finding, judge, two_group_ratio
+from attnswitch.history.findings import (
+    ALPHA,
+    CLOCKS,
+    Check,
+    Evidence,
+    Finding,
+    two_group_ratio,
+)
 from attnswitch.history.permutation import relabelings
 from attnswitch.history.selecting import version_of_run
 from attnswitch.record.entries import Row, Run
@@ -91,24 +98,24 @@ def check(
         raise InputError("no row is in every one of these runs: nothing can be compared")
     before = len(two.old)
     shift = math.log1p(tolerance)
-    old = {key: values[:before] for key, values in figures.items()}
-    new = {key: [v - shift for v in values[before:]] for key, values in figures.items()}
-    chances = relabelings(old, new)
-    shown = {row.key: row for row in rows}
-    findings = []
-    for key, values in figures.items():
+    chances = relabelings(
+        {place: values[:before] for place, values in figures.items()},
+        {place: [v - shift for v in values[before:]] for place, values in figures.items()},
+    )
+    evidence: dict[str, dict[str, Evidence]] = {}
+    for (key, clock), values in figures.items():
         ratio = two_group_ratio(values[:before], values[before:])
-        data = shown[key].data
-        findings.append(
-            Finding(
-                data["workload"], data["request"], ratio, chances[key],
-                (before, len(two.new)),
-                judge(chances[key], ratio, tolerance=tolerance, detect=detect),
-            )
-        )  # fmt: skip
+        evidence.setdefault(key, {})[clock] = Evidence(ratio, chances[key, clock])
+    shown = {row.key: row.data for row in rows}
     controls = _controls(rows, everything)
     return Check(
-        old=_words(two.old), new=_words(two.new), findings=findings,
+        old=_words(two.old),
+        new=_words(two.new),
+        findings=[
+            Finding.of(shown[key]["workload"], shown[key]["request"], told,
+                       (before, len(two.new)), tolerance=tolerance, detect=detect)
+            for key, told in evidence.items()
+        ],
         control=two_group_ratio(controls[:before], controls[before:]) if controls else None,
         settings={"tolerance": tolerance, "detect": detect, "alpha": ALPHA,
                   "absolute": float(absolute)},
@@ -116,27 +123,31 @@ def check(
     )  # fmt: skip
 
 
-def figure_of(row: Row, absolute: bool = False) -> float | None:
-    """The logarithm of a row's median seconds, over the control's round by round; None without."""
-    control = row.data.get("control") or []
-    if absolute:
-        return math.log(statistics.median(row.samples)) if row.samples else None
-    if not row.samples or len(control) != len(row.samples):
+def figure_of(row: Row, clock: str = "clock", absolute: bool = False) -> float | None:
+    """The logarithm of a row's median sample over the control's, round by round; None without."""
+    names = {"clock": ("samples", "control"), "processor": ("processor", "control_processor")}
+    samples, control = (row.data.get(name) or [] for name in names[clock])
+    if not samples or (not absolute and len(control) != len(samples)):
         return None
-    return math.log(statistics.median(s / c for s, c in zip(row.samples, control, strict=True)))
+    shares = samples if absolute else [s / c for s, c in zip(samples, control, strict=True) if c]
+    median = statistics.median(shares) if shares else 0.0
+    return math.log(median) if median > 0 else None
 
 
-def _figures(rows: Sequence[Row], runs: Sequence[Run], absolute: bool) -> dict[str, list[float]]:
-    """{row: its figure in each run}, for the rows that are valid in all of them."""
+def _figures(
+    rows: Sequence[Row], runs: Sequence[Run], absolute: bool
+) -> dict[tuple[str, str], list[float]]:
+    """{(row, clock): its figure in each run}, for the rows that are valid in all of them."""
     order = {run.id: number for number, run in enumerate(runs)}
-    held: dict[str, dict[int, float]] = {}
+    held: dict[tuple[str, str], dict[int, float]] = {}
     for row in rows:
-        figure = figure_of(row, absolute) if row.is_valid and row.run in order else None
-        if figure is not None:
-            held.setdefault(row.key, {})[order[row.run]] = figure
+        for clock in CLOCKS:
+            figure = figure_of(row, clock, absolute) if row.is_valid and row.run in order else None
+            if figure is not None:
+                held.setdefault((row.key, clock), {})[order[row.run]] = figure
     return {
-        key: [by_run[number] for number in range(len(runs))]
-        for key, by_run in held.items()
+        place: [by_run[number] for number in range(len(runs))]
+        for place, by_run in held.items()
         if len(by_run) == len(runs)
     }
 

@@ -12,29 +12,70 @@ from attnswitch.bench.statistics import Estimate, estimate
 # The probability of any false alarm in a check.
 ALPHA = 0.01
 Judgement = Literal["slower", "not slower", "undecided"]
+# What a row is judged by: the clock on the wall, or where that leaves it open processor time.
+CLOCKS = ("clock", "processor")
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """How much slower a row is now by one of the clocks, and how likely chance makes such a figure
+    somewhere. `ratio` is new over old."""
+
+    ratio: Estimate
+    probability: float
+
+    def judged(self, tolerance: float, detect: float, alpha: float) -> Judgement:
+        """What this clock says: slower by more than `tolerance`, or `detect` ruled out."""
+        if self.probability <= alpha and self.ratio.median > 1 + tolerance:
+            return "slower"
+        return "not slower" if self.ratio.high < 1 + detect else "undecided"
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON data."""
+        return {"ratio": self.ratio._asdict(), "probability": self.probability}
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One row: how much slower it is now, and how likely chance makes such a figure somewhere.
+    """One row, from so many `processes` on each side.
 
-    `ratio` is new over old, from processes on each side. "not slower": a slowdown by `detect` can
-    be ruled out; "undecided": neither is shown.
+    "not slower": a slowdown by `detect` can be ruled out; "undecided": neither is shown. `by` is
+    the clock that decided: processor time where the clock on the wall leaves it open, since what
+    others do on the machine slows that one alone.
     """
 
     workload: dict[str, Any]
     request: str
-    ratio: Estimate
-    probability: float
+    evidence: Mapping[str, Evidence]
     processes: tuple[int, int]
     judgement: Judgement
+    by: str
+
+    @classmethod
+    def of(
+        cls, workload: dict[str, Any], request: str, evidence: Mapping[str, Evidence],
+        processes: tuple[int, int], *, tolerance: float, detect: float, alpha: float = ALPHA,
+    ) -> Finding:  # fmt: skip
+        """The finding that the evidence of the clocks leads to."""
+        for name in CLOCKS:
+            if name in evidence:
+                told = evidence[name].judged(tolerance, detect, alpha)
+                if told != "undecided":
+                    return cls(workload, request, evidence, processes, told, name)
+        return cls(workload, request, evidence, processes, "undecided", CLOCKS[0])
+
+    @property
+    def ratio(self) -> Estimate:
+        """By the clock that decided."""
+        return self.evidence[self.by].ratio
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON data."""
+        """Plain JSON data; `ratio` and `probability` are of the clock that decided."""
         return {
-            "workload": self.workload, "request": self.request, "ratio": self.ratio._asdict(),
-            "probability": self.probability, "processes": list(self.processes),
-            "judgement": self.judgement,
+            "workload": self.workload, "request": self.request,
+            **self.evidence[self.by].to_json(),
+            "evidence": {name: one.to_json() for name, one in self.evidence.items()},
+            "processes": list(self.processes), "judgement": self.judgement, "by": self.by,
         }  # fmt: skip
 
 
@@ -74,15 +115,6 @@ class Check:
             "settings": dict(self.settings),
             "notes": list(self.notes),
         }
-
-
-def judge(
-    probability: float, ratio: Estimate, *, tolerance: float, detect: float, alpha: float = ALPHA
-) -> Judgement:
-    """The judgement on a row whose figures give this probability beyond `tolerance`."""
-    if probability <= alpha and ratio.median > 1 + tolerance:
-        return "slower"
-    return "not slower" if ratio.high < 1 + detect else "undecided"
 
 
 def paired_ratio(differences: Sequence[float]) -> Estimate:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import itertools
 import math
 import random
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
 
 # All ways are walked where they are no more than this, else so many are drawn.
 MOST_WAYS = 2000
@@ -21,10 +21,10 @@ MOST_WAYS = 2000
 # disturbance shall neither raise an alarm nor hide one.
 WINSORIZED = 0.1
 
-Figures = Mapping[str, Sequence[float]]
+Figures = Mapping[Hashable, Sequence[float]]
 
 
-def sign_flips(differences: Figures, seed: int = 0) -> dict[str, float]:
+def sign_flips(differences: Figures, seed: int = 0) -> dict[Hashable, float]:
     """{row: probability} that rows as slow as this one come up by chance; pairs of processes.
 
     `differences` are each pair's new figure minus its old one (logarithms of seconds), the same
@@ -49,7 +49,7 @@ def sign_flips(differences: Figures, seed: int = 0) -> dict[str, float]:
     return {row: reached[row] / total for row in differences}
 
 
-def relabelings(old: Figures, new: Figures, seed: int = 0) -> dict[str, float]:
+def relabelings(old: Figures, new: Figures, seed: int = 0) -> dict[Hashable, float]:
     """{row: probability} for two groups of processes that are no pairs.
 
     Every row of `old` has the same processes in the same order, and every row of `new`.

@@ -24,11 +24,12 @@ from typing import Any
 
 from attnswitch.bench.control import NAME as CONTROL
 from attnswitch.errors import UnavailableError
-from attnswitch.history.findings import ALPHA, Check, Finding, judge, paired_ratio
+from attnswitch.history.findings import ALPHA, Check, Evidence, Finding, paired_ratio
 from attnswitch.history.permutation import sign_flips
 
 Tell = Callable[[str], None]
-Place = tuple[int, str]  # number of the workload, request
+Place = tuple[int, str, str]  # number of the workload, request, clock
+Rounds = list[tuple[float, float]]  # old and new, of each round
 
 WORKER = Path(__file__).with_name("worker.py")
 # Numbers of pairs at which the answer is looked for; each look has its share of the false alarms.
@@ -64,9 +65,22 @@ class Question:
 
 @dataclass
 class Taken:
-    """What was measured: for each pair of processes and place the rounds of both sides."""
+    """What was measured: for each pair of processes and place the rounds of both sides.
 
-    pairs: list[dict[Place, list[tuple[float, float]]]] = field(default_factory=list)
+    `notes` say where the sides did not run the same kernels.
+    """
+
+    pairs: list[dict[Place, Rounds]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def to_json(self) -> list[dict[str, Any]]:
+        """Every sample: a list entry for each pair of processes."""
+        return [
+            {"rows": [{"workload": number, "request": request, "by": clock,
+                       "old_new": [list(r) for r in rounds]}
+                      for (number, request, clock), rounds in pair.items()]}
+            for pair in self.pairs
+        ]  # fmt: skip
 
     def figures(self, request: str | None = None) -> dict[Place, list[float]]:
         """{place: a figure for each pair}, for the places that every pair has."""
@@ -79,7 +93,9 @@ class Taken:
 
 
 def _figure(rounds: Sequence[tuple[float, float]]) -> float:
-    return statistics.median(math.log(new / old) for old, new in rounds)
+    """Processor time may be counted in steps too coarse for a round: such rounds tell nothing."""
+    told = [math.log(new / old) for old, new in rounds if old > 0 and new > 0]
+    return statistics.median(told) if told else 0.0
 
 
 def compare_sides(
@@ -98,7 +114,7 @@ def compare_sides(
         while len(taken.pairs) < upto:
             told = f"pair {len(taken.pairs) + 1} of processes, of at most {looks[-1]}"
             tell(told + _left(start, len(taken.pairs), upto))
-            taken.pairs.append(_pair(old, new, question, generator))
+            taken.pairs.append(_pair(old, new, question, generator, taken.notes))
         found = _findings(taken, question, ALPHA / len(looks))
         decided = all(one.judgement != "undecided" for one in found)
         if decided or number == len(looks) - 1:
@@ -116,67 +132,82 @@ def _left(start: float, done: int, upto: int) -> str:
 def _findings(taken: Taken, question: Question, alpha: float) -> list[Finding]:
     shift = math.log1p(question.tolerance)
     figures = taken.figures()
-    shifted = {f"{n} {request}": [v - shift for v in values]
-               for (n, request), values in figures.items()}  # fmt: skip
-    chances = sign_flips(shifted)
-    found = []
-    for (number, request), values in figures.items():
-        ratio = paired_ratio(values)
-        chance = chances[f"{number} {request}"]
-        judgement = judge(chance, ratio, tolerance=question.tolerance, detect=question.detect,
-                          alpha=alpha)  # fmt: skip
-        pairs = len(values), len(values)
-        found.append(Finding(question.workloads[number], request, ratio, chance, pairs, judgement))
-    return found
+    chances = sign_flips({place: [v - shift for v in vs] for place, vs in figures.items()})
+    evidence: dict[tuple[int, str], dict[str, Evidence]] = {}
+    for (number, request, clock), values in figures.items():
+        one = Evidence(paired_ratio(values), chances[number, request, clock])
+        evidence.setdefault((number, request), {})[clock] = one
+    pairs = len(taken.pairs), len(taken.pairs)
+    return [
+        Finding.of(question.workloads[number], request, told, pairs, alpha=alpha,
+                   tolerance=question.tolerance, detect=question.detect)
+        for (number, request), told in evidence.items()
+    ]  # fmt: skip
 
 
 def _check(old: Side, new: Side, found: list[Finding], taken: Taken, question: Question) -> Check:
-    controls = [
-        statistics.median(values) for values in zip(*taken.figures(CONTROL).values(), strict=True)
+    clocks = [
+        values for (_, _, clock), values in taken.figures(CONTROL).items() if clock == "clock"
     ]
+    controls = [statistics.median(values) for values in zip(*clocks, strict=True)]
     settings = {"tolerance": question.tolerance, "detect": question.detect, "alpha": ALPHA,
                 "pairs": float(len(taken.pairs))}  # fmt: skip
-    return Check(old.name, new.name, found, paired_ratio(controls) if controls else None, settings)
+    control = paired_ratio(controls) if controls else None
+    return Check(old.name, new.name, found, control, settings, taken.notes)
 
 
 def _pair(
-    old: Side, new: Side, question: Question, generator: random.Random
-) -> dict[Place, list[tuple[float, float]]]:
-    """Two fresh processes, all workloads in turn; rounds of (old, new) seconds for each place."""
+    old: Side, new: Side, question: Question, generator: random.Random, notes: list[str]
+) -> dict[Place, Rounds]:
+    """Two fresh processes, all workloads in turn; the rounds of each place."""
     with ExitStack() as stack:
-        first, second = (old, new) if generator.random() < 0.5 else (new, old)
-        started = {side.name: stack.enter_context(Process(side, question.threads))
-                   for side in (first, second)}  # fmt: skip
-        two = (started[old.name], started[new.name])
+        started: dict[int, Process] = {}
+        for which in _order(generator):
+            side = (old, new)[which]
+            started[which] = stack.enter_context(Process(side, question.threads))
+        two = started[0], started[1]
         for process in two:
             process.answer()
-        rounds: dict[Place, list[tuple[float, float]]] = {}
-        for number, workload in enumerate(question.workloads):
-            for word, samples in _rounds(two, workload, question, generator).items():
-                rounds[number, word] = samples
+        rounds: dict[Place, Rounds] = {}
+        for number in range(len(question.workloads)):
+            rounds |= _rounds(two, number, question, generator, notes)
         return rounds
 
 
+def _order(generator: random.Random) -> tuple[int, int]:
+    return (0, 1) if generator.random() < 0.5 else (1, 0)
+
+
 def _rounds(
-    two: tuple[Process, Process],
-    workload: dict[str, Any],
-    question: Question,
-    generator: random.Random,
-) -> dict[str, list[tuple[float, float]]]:
-    prepare = {"do": "prepare", "workload": workload, "requests": list(question.requests)}
+    two: tuple[Process, Process], number: int, question: Question, generator: random.Random,
+    notes: list[str],
+) -> dict[Place, Rounds]:  # fmt: skip
+    prepare = {"do": "prepare", "workload": question.workloads[number],
+               "requests": list(question.requests)}  # fmt: skip
     ran = [process.answer_to(prepare)["ran"] for process in two]
     words = [word for word in ran[0] if word in ran[1]]
-    found: dict[str, list[tuple[float, float]]] = {word: [] for word in words}
+    _note_kernels(ran, words, notes)
+    found: dict[Place, Rounds] = {}
     stop = time.monotonic() + question.seconds
     count = 0
     while count < LEAST_ROUNDS or (time.monotonic() < stop and count < MOST_ROUNDS):
         for word in words:
-            told = {0: 0.0, 1: 0.0}
-            for which in (0, 1) if generator.random() < 0.5 else (1, 0):
-                told[which] = two[which].answer_to({"do": "time", "request": word})["seconds"]
-            found[word].append((told[0], told[1]))
+            told: dict[int, dict[str, float]] = {}
+            for which in _order(generator):
+                told[which] = two[which].answer_to({"do": "time", "request": word})
+            for clock in told[0]:
+                rounds = found.setdefault((number, word, clock), [])
+                rounds.append((told[0][clock], told[1][clock]))
         count += 1
     return found
+
+
+def _note_kernels(ran: list[dict[str, list[str]]], words: list[str], notes: list[str]) -> None:
+    for word in words:
+        one, other = (", ".join(side[word]) for side in ran)
+        note = f"{word} ran {one} in the old code and {other} in the new"
+        if one != other and note not in notes:
+            notes.append(note)
 
 
 class Process:

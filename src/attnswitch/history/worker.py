@@ -10,7 +10,7 @@ It takes one JSON object a line on standard input and answers each with one on w
 output; everything that anything else prints goes to standard error.
 
     {"do": "prepare", "workload": {...}, "requests": [...]}   -> {"ran": {request: [backends]}}
-    {"do": "time", "request": "flash"}                        -> {"seconds": 0.0123}
+    {"do": "time", "request": "flash"}              -> {"clock": 0.0123, "processor": 0.0241}
 """
 
 from __future__ import annotations
@@ -59,6 +59,7 @@ class Worker:
         from attnswitch.bench.workshop import Workshop
 
         self._shop = Workshop(trust_remote_code=True)
+        self._device = "cpu"
         self._timed: dict[str, Any] = {}
         self._sums: dict[str, list[tuple[str, float]]] = {}
 
@@ -85,7 +86,8 @@ class Worker:
                 (n, piece.times) for n, piece in zip(timed, ready.pieces, strict=True)
             ]
             ran[word] = sorted({str(receipt.backend) for receipt in found.receipts})
-        control = control_work(workload["device"])
+        self._device = workload["device"]
+        control = control_work(self._device)
         control()
         self._timed[CONTROL] = Timed(control)
         self._sums[CONTROL] = [(CONTROL, 1.0)]
@@ -93,12 +95,19 @@ class Worker:
 
     def time(self, request: str) -> dict[str, Any]:
         """One sample of a request that can run, or of the control."""
-        from attnswitch.bench.timing import Stop, interleave
+        from attnswitch.bench.timing import Stop, interleave, waits_for
 
         parts = self._sums[request]
         timed = {name: self._timed[name] for name, _ in parts}
-        seconds = interleave(timed, Stop(1, 1), warm_up=0).seconds
-        return {"seconds": sum(times * seconds[name][0] for name, times in parts)}
+        wait = waits_for(self._device)
+        taken = interleave(timed, Stop(1, 1), warm_up=0, synchronize=wait)
+        told = {"clock": taken.seconds}
+        if self._device == "cpu":
+            told["processor"] = taken.processor
+        return {
+            clock: sum(times * seconds[name][0] for name, times in parts)
+            for clock, seconds in told.items()
+        }
 
 
 def main() -> None:

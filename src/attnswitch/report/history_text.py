@@ -83,6 +83,8 @@ def check_text(record: Record, console: Console) -> None:
     for one in findings:
         line = Text(f"{one['judgement']:<11}", style=_STYLES[one["judgement"]])
         line.append(f"{ratio_with_interval(one['ratio'])}  ", style="bold")
+        if one["by"] != "clock":
+            line.append("in processor time  ", style="yellow")
         line.append(f"{one_line(one['request'], 24)}, {workload_text(one['workload'])}")
         print_line(console, line)
     console.print()
