@@ -80,6 +80,12 @@ def test_the_same_kernels_are_not_ranked(ready):
     assert found["flash"]["baseline"] == "standard"
 
 
+def test_two_rounds_rank_nothing(ready):
+    settings = Settings(least=2, rounds=2, shortest=0.0)
+    (ratio,) = ratios(measure(ready, requests("flash", "eager"), settings, "c0"))
+    assert (ratio["ranked"], ratio["because"]) == (False, "fewer than 3 rounds")
+
+
 def test_what_cannot_run_here_says_every_reason(ready):
     rows = by_request(measure(ready, requests("flash", "flash_attn"), QUICK, "c0"))
     (reason,) = rows["flash_attn"]["reasons"]

@@ -13,7 +13,7 @@ from attnswitch.cli.main import main
 from attnswitch.record.store import open_record
 from tests.bench.tiny_workloads import stopped_at
 
-QUICK = ["--rounds", "2", "--seconds", "1", "--resident", "none"]
+QUICK = ["--rounds", "3", "--seconds", "1", "--resident", "none"]
 TINY = ["--geometry", "demo", "--attention-only", "--tokens", "4,8", *QUICK]
 
 
@@ -46,12 +46,12 @@ def test_the_contract(bench, record_file, tmp_path, capsys):
         assert {"workload", "request", "backend", "family", "tokens", "seconds", "peak_bytes",
                 "receipts"} <= set(row)  # fmt: skip
         assert set(row["seconds"]) == {"median", "low", "high"}
-        assert len(row["samples"]) == len(row["control"]) == 2
+        assert len(row["samples"]) == len(row["control"]) == 3
         assert row["status"] == "valid"
     assert {one["candidate"] for one in told["ratios"]} == {"standard", "eager"}
     assert {"clocks", "code", "processor", "threads", "packages"} <= set(told["environment"])
     out = capsys.readouterr()
-    assert "demo, attention alone, float32" in out.out
+    assert "built-in LLaVA, attention alone, float32" in out.out
     assert "[4/4] demo, attention alone: decode, 8 tokens, float32" in out.err
     assert f"record: {record_file}, run {told['runs'][0]['id']}" in out.err
     assert page.read_text().count("<svg") == 7
@@ -87,7 +87,7 @@ def test_resume_measures_only_what_is_missing(bench, capsys):
     assert len({row["run"] for row in told["rows"]}) == 2
     assert len(told["runs"]) == 2
     assert capsys.readouterr().err.count("(from the record)") == 2
-    for changed in (["--label", "b"], ["--label", "a", "--rounds", "3"],
+    for changed in (["--label", "b"], ["--label", "a", "--rounds", "4"],
                     ["--label", "a", "--backends", "flash"]):  # fmt: skip
         bench(*TINY, "--phase", "prefill", "--resume", *changed)
         assert "(from the record)" not in capsys.readouterr().err

@@ -51,7 +51,7 @@ def test_filters_and_their_mistakes(history, capsys):
 def test_a_run_is_shown_and_reported(history, capsys, tmp_path):
     page, target = tmp_path / "page.html", tmp_path / "out.json"
     assert history("--show", "last", "--report", str(page), "--json", str(target)) == 0
-    assert "demo, attention alone, float32" in capsys.readouterr().out
+    assert "built-in LLaVA, attention alone, float32" in capsys.readouterr().out
     assert len(json.loads(target.read_text())["rows"]) == 3
     assert "<svg" in page.read_text()
 

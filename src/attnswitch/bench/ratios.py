@@ -9,14 +9,15 @@ from attnswitch.bench.statistics import ratio
 from attnswitch.report.kernel_groups import same_kernels
 
 Row = dict[str, Any]
+LEAST_ROUNDS = 3
 
 
 def ratios(rows: Sequence[Row], baseline: str | None = None) -> list[dict[str, Any]]:
     """Each row over the baseline's row of its cell: seconds round by round, and peak memory.
 
     A baseline of None, or one that a cell does not have, is the cell's first request that ran.
-    `ranked` is False, with the reason in `because`, where one of the two is not valid or both ran
-    the same kernels: then the numbers show the noise.
+    `ranked` is False, with the reason in `because`, where one of the two is not valid, both ran the
+    same kernels (then the numbers show the noise), or there are fewer than three rounds.
     """
     cells: dict[tuple[Any, Any], list[Row]] = {}
     for row in rows:
@@ -56,4 +57,6 @@ def unranked_because(row: Row, base: Row) -> str:
             return f"{one['request']} did not run what was asked for"
     if same_kernels(row.get("receipts") or [], base.get("receipts") or []):
         return "both ran the same kernels"
+    if len(row.get("samples") or []) < LEAST_ROUNDS:
+        return f"fewer than {LEAST_ROUNDS} rounds"
     return ""

@@ -174,7 +174,7 @@ def points_at(panel: Panel, length: int) -> Iterator[tuple[Series, Point]]:
 
 def title(panel: Panel) -> str:
     """The panel in words, without its phase: `llava-1.5-7b, attention alone, bfloat16`."""
-    parts = [panel.subject]
+    parts = ["built-in LLaVA" if panel.subject == "demo" else panel.subject]
     if panel.part == "attention":
         parts.append("attention alone")
     parts.append(panel.dtype)

@@ -15,7 +15,8 @@ Record = dict[str, Any]
 
 HOW = (
     "All requests of a cell took turns in one process, round by round. A time is the median of its "
-    "samples with a bootstrap interval (95 %); a ratio is the median of the ratios within rounds. "
+    "samples with a bootstrap interval (95 %; of fewer than six samples the range); a ratio is the "
+    "median of the ratios within rounds. "
     "Peak memory is the peak of what PyTorch's allocator held beyond what was there before."
 )
 ATTENTION_ALONE = (
