@@ -243,7 +243,10 @@ def test_the_crossing_lies_between_the_lengths_that_decide():
     [
         ((1.1, 1.2, 1.3), "standard is slower than flash at every length measured"),
         ((0.7, 0.8, 0.9), "standard is faster than flash at every length measured"),
-        ((0.9, 1.0, 1.1), "standard is as fast as flash at every length measured within the noise"),
+        (
+            (0.9, 1.0, 1.1),
+            "standard is as fast as flash at every length measured, within the noise",
+        ),
     ],
 )
 def test_without_a_crossing(ratio, words):
@@ -251,6 +254,13 @@ def test_without_a_crossing(ratio, words):
     found = break_even(panel, series)
     assert found.length is None
     assert found.sentence("tokens") == words
+
+
+def test_lengths_that_tell_nothing_are_not_spoken_for():
+    panel, series = with_ratios({256: (0.7, 0.8, 0.9), 4096: (0.8, 0.85, 0.9)})
+    assert break_even(panel, series).sentence("tokens") == (
+        "standard is faster than flash at 2 of 5 lengths; the noise leaves the others open"
+    )
 
 
 def test_the_policy_is_one_that_attnswitch_reads():

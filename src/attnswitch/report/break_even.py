@@ -18,8 +18,8 @@ Record = dict[str, Any]
 class BreakEven:
     """`length` is where the lines cross, between two measured lengths; None: they do not.
 
-    `side` is -1 where the candidate is faster at the longest length, 1 where it is slower, 0 where
-    the noise leaves it open there.
+    `side` is -1 where the candidate is faster at the longest length that tells, 1 where it is
+    slower, 0 where none tells. `told` of `lengths` ranked lengths tell.
     """
 
     candidate: str
@@ -27,14 +27,22 @@ class BreakEven:
     length: int | None
     between: tuple[int, int] | None
     side: int
+    told: int
+    lengths: int
 
     def sentence(self, axis: str) -> str:
         """In words."""
         one, other = self.candidate, self.baseline
         if self.length is None:
             word = {-1: "faster than", 1: "slower than", 0: "as fast as"}[self.side]
-            tail = " within the noise" if self.side == 0 else ""
-            return f"{one} is {word} {other} at every length measured{tail}"
+            if self.side == 0:
+                return f"{one} is {word} {other} at every length measured, within the noise"
+            if self.told == self.lengths:
+                return f"{one} is {word} {other} at every length measured"
+            return (
+                f"{one} is {word} {other} at {self.told} of {self.lengths} lengths; the noise "
+                "leaves the others open"
+            )
         word = "faster" if self.side < 0 else "slower"
         low, high = self.between or (self.length, self.length)
         return (
@@ -55,13 +63,14 @@ def break_even(panel: Panel, series: Series) -> BreakEven | None:
     if baseline is None or not told:
         return None
     decided = [(point, side) for point, side in told if side]
+    counts = len(decided), len(told)
     name = series.request
     for (before, one), (after, other) in pairwise(decided):
         if one != other and other == decided[-1][1]:
             between = before.length, after.length
             inside = [p for p, _ in told if between[0] <= p.length <= between[1]]
-            return BreakEven(name, baseline, _crossing(inside, other), between, other)
-    return BreakEven(name, baseline, None, None, decided[-1][1] if decided else 0)
+            return BreakEven(name, baseline, _crossing(inside, other), between, other, *counts)
+    return BreakEven(name, baseline, None, None, decided[-1][1] if decided else 0, *counts)
 
 
 def side_of(ratio: Record | None) -> int | None:
