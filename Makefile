@@ -6,7 +6,7 @@ SOURCES := pyproject.toml constraints.txt $(shell find src -type f -not -name '*
 # The profiler writes two lines a profile to standard error otherwise.
 export KINETO_LOG_LEVEL := 99
 
-.PHONY: demo test test-slow test-gpu test-compat lint types bench-attention clean
+.PHONY: demo test test-slow test-gpu test-compat lint types bench-attention bench-report clean
 
 demo: $(VENV)/installed  ## the built-in LLaVA with FlashAttention on and off, side by side
 	$(BIN)/attnswitch compare --report demo-report.html --json demo-result.json
@@ -29,6 +29,9 @@ lint: $(VENV)/installed-dev
 
 types: $(VENV)/installed-dev
 	$(BIN)/mypy
+
+bench-report: $(VENV)/installed  ## docs/measured/report.*: 40 minutes on two quiet cores; can be stopped and goes on
+	benchmarks/report.sh $(BIN)
 
 bench-attention: $(VENV)/installed-bench
 	$(BIN)/python benchmarks/attention.py

@@ -6,7 +6,7 @@ import os
 
 # torch's profiler reads this when torch is imported.
 os.environ.setdefault("KINETO_LOG_LEVEL", "99")
-for _name in ("ATTNSWITCH", "ATTNSWITCH_FORBID", "ATTNSWITCH_RECEIPT"):
+for _name in ("ATTNSWITCH", "ATTNSWITCH_FORBID", "ATTNSWITCH_RECEIPT", "ATTNSWITCH_RECORD"):
     os.environ.pop(_name, None)
 os.environ["HF_HUB_OFFLINE"] = "1"
 

@@ -25,7 +25,12 @@ ALLOWED = {
     "backends": set(),
     "report": set(),
     "source": set(),
-    "bench": set(),
+    "bench": {
+        "environment", "geometries", "hardware", "models", "policy", "record", "report", "sites",
+        "switch", "tracing",
+    },
+    "record": set(),
+    "history": {"bench", "record", "switch"},
     "policy": {"backends"},
     "seams": {"backends", "intent", "guard", "environment"},
     "tracing": {

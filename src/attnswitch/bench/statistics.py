@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 RESAMPLES = 2000
 CONFIDENCE = 0.95
+LEAST_RESAMPLED = 6
 
 
 class Estimate(NamedTuple):
@@ -22,12 +23,13 @@ class Estimate(NamedTuple):
 def estimate(values: Sequence[float], confidence: float = CONFIDENCE, seed: int = 0) -> Estimate:
     """Return the median of ``values`` and a bootstrap interval of it.
 
-    Raises ValueError where there are no values. With fewer than three the interval is their range.
+    Raises ValueError where there are no values. With fewer than six the interval is their range,
+    which holds the true median less often: 75 % of the time with three, 94 % with five.
     """
     if not values:
         raise ValueError("no samples: nothing was timed")
     median = statistics.median(values)
-    if len(values) < 3:
+    if len(values) < LEAST_RESAMPLED:
         return Estimate(median, min(values), max(values))
     low, high = bootstrap(values, statistics.median, confidence, seed)
     return Estimate(median, low, high)

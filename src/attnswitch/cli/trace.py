@@ -36,7 +36,7 @@ def run(arguments: argparse.Namespace) -> int:
         else None
     )
     options.progress("loading the model")
-    from attnswitch.comparison.runs import mismatches, watched_run
+    from attnswitch.comparison.runs import watched_run
     from attnswitch.models.describing import question
     from attnswitch.models.inputs import prepare_inputs
 
@@ -59,4 +59,4 @@ def run(arguments: argparse.Namespace) -> int:
     print(trace_text(record), file=sys.stderr if arguments.json == "-" else sys.stdout)
     if arguments.json:
         options.write_json(record, arguments.json)
-    return 1 if mismatches(run) else 0
+    return 1 if run.mismatches() else 0

@@ -9,7 +9,7 @@ from typing import Any
 from attnswitch import environment
 from attnswitch.bench.statistics import ratio
 from attnswitch.comparison.judging import Verdict, judge_runs
-from attnswitch.comparison.runs import Run, measure_memory, mismatches, timed_rounds, watched_run
+from attnswitch.comparison.runs import Run, measure_memory, timed_rounds, watched_run
 from attnswitch.models.describing import as_data_uris, describe_model, tokenizer_of
 from attnswitch.models.inputs import padded_batch, prepare_inputs
 from attnswitch.models.load import LoadedModel
@@ -96,7 +96,7 @@ def _run_json(loaded: LoadedModel, run: Run) -> dict[str, Any]:
         "tokens": run.tokens,
         "token_texts": [tokenizer.decode([token]) for token in run.tokens],
         "receipts": [receipt.to_json() for receipt in run.receipts],
-        "mismatches": mismatches(run),
+        "mismatches": run.mismatches(),
         "seconds": {
             "prefill": _median(run.prefill),
             "decode_per_token": _median(run.decode_per_token),
@@ -123,7 +123,7 @@ def _ratios(baseline: Run, candidate: Run) -> dict[str, Any]:
 
 
 def _verdict_json(runs: Sequence[Run], verdict: Verdict) -> dict[str, Any]:
-    wrong = [m for run in runs for m in mismatches(run)]
+    wrong = [m for run in runs for m in run.mismatches()]
     return {
         "agrees": verdict.agrees and not wrong,
         "explanation": explain(runs, verdict, wrong),

@@ -9,10 +9,10 @@ from typing import Any
 
 import torch
 
-from attnswitch.backends.catalogue import family_of
 from attnswitch.bench.memory import peak_bytes
 from attnswitch.policy.requests import Request
 from attnswitch.switch import apply
+from attnswitch.tracing.mismatches import mismatches
 from attnswitch.tracing.observer import trace
 from attnswitch.types import Receipt
 
@@ -31,6 +31,10 @@ class Run:
     prefill: list[float] = field(default_factory=list)
     decode_per_token: list[float] = field(default_factory=list)
     peak_bytes: int | None = None
+
+    def mismatches(self) -> list[str]:
+        """Where what ran is not what was asked for; an empty list means that the run is valid."""
+        return mismatches(self.request, self.receipts)
 
 
 def generate(model: Any, inputs: Mapping[str, Any], max_new_tokens: int, **options: Any) -> Any:
@@ -104,19 +108,3 @@ def measure_memory(model: Any, run: Run, inputs: Mapping[str, Any]) -> None:
     """Note the peak of memory allocated during prefill, in bytes, beyond what was there."""
     with apply(model, run.request):
         run.peak_bytes = peak_bytes(lambda: generate(model, inputs, 1), str(model.device))
-
-
-def mismatches(run: Run) -> list[str]:
-    """Where what ran is not what was asked for; an empty list means that the run is valid.
-
-    A request for a family is met by any backend of that family; a request by name by that one.
-    """
-    found = []
-    for receipt in run.receipts:
-        if receipt.planned in (None, "auto") or receipt.backend == receipt.planned:
-            continue
-        if run.request.kind != "backend" and receipt.family == family_of(receipt.planned):
-            continue
-        ran = receipt.backend or "nothing that could be observed"
-        found.append(f"{receipt.site} ({receipt.phase}): {receipt.planned} planned, {ran} ran")
-    return found

@@ -39,12 +39,19 @@ def new_figure(width: float, height: float, palette: Palette) -> tuple[Figure, A
     with matplotlib.rc_context(_SETTINGS):
         size = (width / _POINTS_PER_INCH, height / _POINTS_PER_INCH)
         figure = Figure(figsize=size, facecolor="none")
-        axes = figure.add_subplot(facecolor="none")
+    return figure, add_axes(figure, palette)
+
+
+def add_axes(figure: Figure, palette: Palette) -> Axes:
+    """One more bare pair of axes on a figure."""
+    matplotlib = import_matplotlib()
+    with matplotlib.rc_context(_SETTINGS):
+        axes: Axes = figure.add_axes((0, 0, 1, 1), facecolor="none")
     for side in ("top", "right", "left", "bottom"):
         axes.spines[side].set_visible(False)
     axes.tick_params(length=0, labelsize=11.5, labelcolor=palette.muted, pad=6)
     axes.set_axisbelow(True)
-    return figure, axes
+    return axes
 
 
 def place_axes(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 NOT_MEASURED = "not measured"
 
@@ -13,6 +14,14 @@ _BYTES = ((1024**3, "GiB"), (1024**2, "MiB"), (1024, "KiB"), (1, "B"))
 def is_number(value: object) -> bool:
     """Whether `value` is a finite number (a bool is not)."""
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def low_median_high(told: Any) -> tuple[float, float, float] | None:
+    """The three numbers of {low, median, high}, where they are numbers above zero."""
+    found: list[Any] = [(told or {}).get(name) for name in ("low", "median", "high")]
+    if any(not is_number(value) or value <= 0 for value in found):
+        return None
+    return found[0], found[1], found[2]
 
 
 def significant(value: float, digits: int) -> str:

@@ -10,6 +10,7 @@ COMPARISON = "attnswitch.comparison/1"
 TRACE = "attnswitch.trace/1"
 VERIFICATION = "attnswitch.verification/1"
 ESTIMATE = "attnswitch.estimate/1"
+BENCHMARK = "attnswitch.benchmark/1"
 
 
 def require_schema(record: Any, schema: str) -> None:
