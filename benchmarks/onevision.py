@@ -59,8 +59,8 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def build(layers: int | None) -> Any:
-    """Return the model with random weights in bf16, attention through SDPA."""
+def build(layers: int | None, dtype: torch.dtype = torch.bfloat16) -> Any:
+    """Return the model with random weights in `dtype`, attention through SDPA."""
     from transformers import LlavaOnevisionConfig, LlavaOnevisionForConditionalGeneration
 
     config = LlavaOnevisionConfig(
@@ -79,12 +79,12 @@ def build(layers: int | None) -> Any:
         image_grid_pinpoints=[[384, 1152]],
     )  # fmt: skip
     config._attn_implementation = "sdpa"
-    return LlavaOnevisionForConditionalGeneration(config).to(torch.bfloat16).eval()
+    return LlavaOnevisionForConditionalGeneration(config).to(dtype).eval()
 
 
 def make_inputs(model: Any) -> dict[str, torch.Tensor]:
     """Return one picture of 384×1152 (a base view and three crops) and a short prompt."""
-    pixels = torch.randn(1, 4, 3, 384, 384, dtype=torch.bfloat16)
+    pixels = torch.randn(1, 4, 3, 384, 384, dtype=model.dtype)
     sizes = torch.tensor([[384, 1152]])
     with torch.no_grad():
         features = model.get_image_features(pixel_values=pixels, image_sizes=sizes)
