@@ -71,7 +71,7 @@ class Plan:
                     break
             else:
                 return number
-        raise AssertionError("the last rule matches every call")
+        raise AssertionError  # the last rule has no condition
 
 
 def _reader(fact: str) -> Callable[[AttentionCall], Any]:
