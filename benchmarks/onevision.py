@@ -22,10 +22,10 @@ GEOMETRY = geometry("llava-onevision-0.5b")
 SAMPLE = sample(GEOMETRY, image_size=(384, 1152), text_tokens=37)
 
 
-def build(layers: int | None) -> Any:
-    """Return the model with random weights in bf16, attention through SDPA."""
+def build(layers: int | None, dtype: str = "bfloat16") -> Any:
+    """Return the model with random weights in `dtype`, attention through SDPA."""
     shape = GEOMETRY if layers is None else smaller(GEOMETRY, layers)
-    return build_model(shape, dtype="bfloat16")
+    return build_model(shape, dtype=dtype)
 
 
 def make_inputs(model: Any) -> dict[str, torch.Tensor]:

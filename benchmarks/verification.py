@@ -1,6 +1,7 @@
 """What local verification costs: one judged prefill against one plain prefill.
 
     python benchmarks/verification.py                LLaVA-OneVision-0.5B's geometry, bfloat16
+    python benchmarks/verification.py --dtype float32    where the processor has no bfloat16
     python benchmarks/verification.py --layers 2     a rehearsal with fewer layers
 
 `blockwise` against FlashAttention: the plain prefill runs FlashAttention, the verified one judges
@@ -51,13 +52,14 @@ def main() -> int:
     """Measure, print and keep the samples where asked."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--layers", type=int, help="layers of each tower; default: all")
+    parser.add_argument("--dtype", default="bfloat16", choices=("bfloat16", "float32"))
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--json", type=Path, metavar="FILE")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     torch.manual_seed(0)
-    model = build(options.layers)
+    model = build(options.layers, options.dtype)
     inputs = make_inputs(model)
     calls = {
         "plain": partial(plain, model, inputs),
@@ -71,6 +73,7 @@ def main() -> int:
     rows = [site.rows for site in verified(model, inputs).sites.values()]
     record = {
         "tokens": sequence_length(model, inputs), "layers": options.layers,
+        "dtype": options.dtype,
         "torch": torch.__version__, "threads": options.threads,
         "times": times._asdict(), "peak": peak, "peak_bytes": peaks, "samples": samples,
         "rows": {"judged": sum(r.judged for r in rows), "of": sum(r.of for r in rows)},

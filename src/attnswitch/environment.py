@@ -39,6 +39,16 @@ def missing_packages() -> frozenset[str]:
     )
 
 
+@cache
+def absent_packages() -> frozenset[str]:
+    """Packages that backends need and that are not installed; nothing is imported to find out."""
+    return frozenset(
+        f"{name}: the package {name} is not installed"
+        for name in ("flash_attn",)
+        if importlib.util.find_spec(name) is None
+    )
+
+
 def _import_failure(name: str) -> str | None:
     """None where `name` imports, else why not. A broken package is imported only once."""
     if importlib.util.find_spec(name) is None:

@@ -13,7 +13,7 @@ import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ContextDecorator, contextmanager
 
-from attnswitch import guard
+from attnswitch import barrier, guard
 from attnswitch.environment import require_torch
 from attnswitch.errors import UnavailableError
 from attnswitch.policy.families import check_family
@@ -43,6 +43,10 @@ class forbid(ContextDecorator):
 
     def __enter__(self) -> forbid:
         require_torch()
+        if barrier.is_compiled_past_us():
+            from attnswitch.seams import compiled
+
+            compiled.forget_in_memory()  # traced anew, it meets the guard
         guard.raise_up(self.source)
         self._left.append(_inherited("ATTNSWITCH_FORBID", self.family))
         self._left[-1].__enter__()

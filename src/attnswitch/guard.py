@@ -1,8 +1,9 @@
 """The guard: FlashAttention's own operators made to raise, which proves absence.
 
-While it is up, a call of any operator listed here raises `ForbiddenError`, from eager code,
-inference mode, compiled code, vmap, or direct calls alike, because the kernel itself is replaced
-at the dispatcher's backend key. When the last holder lets go, the original kernels stand again.
+While it is up, a call of any FlashAttention operator in the table (`operators`) raises
+`ForbiddenError`, from eager code, inference mode, compiled code, vmap, or direct calls alike:
+`barrier` stands in the dispatcher in front of every kernel that they have or will have. When the
+last holder lets go, nothing of it remains.
 
 `raise_up` bars the whole process, other threads too; `bar_thread` the calling thread only (for one
 model among others). `tripped` keeps what was stopped, so that a program that swallows the exception
@@ -11,36 +12,16 @@ still leaves a mark.
 
 from __future__ import annotations
 
-import inspect
 import threading
-import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from attnswitch import barrier
 from attnswitch.errors import ForbiddenError
 from attnswitch.whereabouts import current_path, user_line
-
-# PyTorch's FlashAttention leaf operators, with the devices they have kernels for. The backward of
-# the CPU kernel is not barred: it can only follow a forward that ran before the guard went up.
-ATEN_OPERATORS: dict[str, tuple[str, ...]] = {
-    "_scaled_dot_product_flash_attention_for_cpu": ("CPU",),
-    "_scaled_dot_product_flash_attention": ("CUDA",),
-    "_scaled_dot_product_cudnn_attention": ("CUDA",),
-    "_flash_attention_forward": ("CUDA",),
-    "_flash_attention_forward_no_dropout_inplace": ("CUDA",),
-}
-# Custom operators that packages register when imported: barred where they exist.
-PACKAGE_OPERATORS: tuple[tuple[str, str], ...] = (
-    ("flash_attn", "_flash_attn_forward"),
-    ("flash_attn", "_flash_attn_varlen_forward"),
-    ("flash_attn_2", "fwd"),
-    ("flash_attn_3", "fwd"),
-    ("xformers_flash", "flash_fwd"),
-    ("xformers_flash3", "flash_fwd"),
-)
 
 
 @dataclass(frozen=True)
@@ -76,13 +57,13 @@ class _PerThread(threading.local):
         self.holders: list[str] = []
         self.uncounted = 0
         self.permits = 0
+        self.inside = False  # an operator that is counted already
 
 
 _lock = threading.RLock()
 _process: list[str] = []
 _thread = _PerThread()
 _users = 0
-_libraries: list[Any] = []
 
 
 # Names the site that is running, for messages; a trace, which knows better, sets it.
@@ -91,7 +72,7 @@ describe_site: Callable[[], str | None] = current_path
 
 def is_up() -> bool:
     """Whether a call made now on this thread would be stopped."""
-    return bool(_holders()) and bool(_libraries)
+    return bool(_holders()) and barrier.stands()
 
 
 def _holders() -> list[str]:
@@ -101,7 +82,7 @@ def _holders() -> list[str]:
 
 def is_up_everywhere() -> bool:
     """Whether a call made now on any thread of this process would be stopped."""
-    return bool(_process) and not _thread.permits and bool(_libraries)
+    return bool(_process) and not _thread.permits and barrier.stands()
 
 
 def raise_up(holder: str) -> None:
@@ -177,91 +158,50 @@ def guarding(holder: str) -> Iterator[None]:
 
 
 def prepare() -> None:
-    """Replace the kernels by ones that ask whether they are barred (each call needs a `retire`)."""
+    """Stand in front of the operators and ask at each call whether it is barred (each call needs a
+    `retire`)."""
     global _users
     with _lock:
         if _users == 0:
-            _install()
+            barrier.put_up(_at_operator)
         _users += 1
 
 
 def retire() -> None:
-    """Undo one `prepare`; the last one puts the original kernels back."""
+    """Undo one `prepare`; the last one leaves nothing in front of the operators."""
     global _users
     with _lock:
         _users -= 1
         if _users == 0:
-            while _libraries:
-                _libraries.pop()._destroy()
+            barrier.take_down()
 
 
 def can_pass_through() -> bool:
-    """Whether this torch can call a kernel that we stand in front of (torch >= 2.9)."""
-    import torch
-
-    return hasattr(torch.library, "get_kernel")
+    """Whether this torch can call a kernel that we stand in front of (2.13 does)."""
+    return barrier.can_pass_through()
 
 
-def _install() -> None:
-    import torch
+def _at_operator(
+    operator: str, args: tuple[Any, ...], go_on: Callable[[], Any] | None, runs: bool
+) -> Any:
+    """A FlashAttention operator is called: raise, or count it and `go_on`.
 
-    for name, keys in ATEN_OPERATORS.items():
-        if hasattr(torch.ops.aten, name):
-            for key in keys:
-                _bar("aten", name, key)
-    for namespace, name in PACKAGE_OPERATORS:
-        if hasattr(getattr(torch.ops, namespace), name):
-            _bar(namespace, name, "CUDA")
-
-
-def _bar(namespace: str, name: str, key: str) -> None:
-    import torch
-
-    packet = getattr(getattr(torch.ops, namespace), name)
-    for overload_name in packet.overloads():
-        kernel = _kernel_of(getattr(packet, overload_name), key)
-        full = name if overload_name == "default" else f"{name}.{overload_name}"
-        library = torch.library.Library(namespace, "IMPL")
-        stopper = _stopper(f"{namespace}::{name}", kernel)
-        # Overriding a kernel is the point here; torch warns about it once a process.
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            library.impl(full, stopper, key, with_keyset=True, **_override(library))
-        _libraries.append(library)
-
-
-def _override(library: Any) -> dict[str, bool]:
-    """torch >= 2.7 wants to be told that an override is meant; earlier ones have no such word."""
-    accepted = inspect.signature(library.impl).parameters
-    return {"allow_override": True} if "allow_override" in accepted else {}
-
-
-def _kernel_of(operator: Any, key: str) -> Any:
-    """The kernel that stands at `key` now, or None where there is none or torch cannot tell."""
-    import torch
-
-    if not can_pass_through():
-        return None
-    try:
-        return torch.library.get_kernel(operator, key)
-    except RuntimeError:
-        return None
-
-
-def _stopper(operator: str, kernel: Any) -> Callable[..., Any]:
-    """A kernel that raises where it is barred and is the original one elsewhere."""
-
-    def stop(keyset: Any, *args: Any, **kwargs: Any) -> Any:
-        holders = _holders()
-        if not holders and kernel is not None:
-            if not _thread.uncounted:
-                passed[operator] += 1
-                for listener in on_pass:
-                    listener(operator, args)
-            return kernel.call_boxed(keyset, *args, **kwargs)
+    One that another one calls is part of it, and is not counted by itself; nor is one that is
+    traced and does not run.
+    """
+    holders = _holders()
+    if holders or go_on is None:
         raise trip(operator, holders[-1] if holders else "a guard that just ended")
-
-    return stop
+    if _thread.uncounted or _thread.inside or not runs:
+        return go_on()
+    passed[operator] += 1
+    for listener in on_pass:
+        listener(operator, args)
+    _thread.inside = True
+    try:
+        return go_on()
+    finally:
+        _thread.inside = False
 
 
 def trip(operator: str, forbidden_by: str, happened: str = Trip.happened) -> ForbiddenError:

@@ -19,13 +19,22 @@ _barring_plans: list[object] = []
 _lock = threading.Lock()
 
 
+class Decisions:
+    """What rules decided while somebody noted it: each choice once, in the order of the calls."""
+
+    __slots__ = ("decided",)
+
+    def __init__(self) -> None:
+        self.decided: tuple[Choice, ...] = ()
+
+
 class _PerThread(threading.local):
     """Choices pushed by modules that reach attention through the operator, one stack a thread."""
 
     def __init__(self) -> None:
         self.stack: list[Choice] = []
         self.modules: list[Any] = []
-        self.decided: tuple[Choice, ...] | None = None
+        self.notes: list[Decisions] = []
 
 
 _thread = _PerThread()
@@ -73,9 +82,9 @@ def for_call(choice: Choice, call: AttentionCall) -> Choice:
     if not isinstance(choice, RuledChoice):
         return choice
     decided = choice.decide(call)
-    noted = _thread.decided
-    if noted is not None and not any(one is decided for one in noted) and not _compiling():
-        _thread.decided = (*noted, decided)
+    for note in _thread.notes:
+        if not any(one is decided for one in note.decided) and not _compiling():
+            note.decided = (*note.decided, decided)
     return decided
 
 
@@ -84,15 +93,20 @@ def _compiling() -> bool:
     return bool(torch.compiler.is_compiling())
 
 
-def note_decisions() -> None:
-    """Keep what rules decide on this thread from now on, for `take_decisions`."""
-    _thread.decided = ()
+def note_decisions() -> Decisions:
+    """Note what rules decide on this thread from now on, until `take_decisions` of this note.
+
+    Several may note at a time: receipts of the process, and a trace of a model in it.
+    """
+    note = Decisions()
+    _thread.notes.append(note)
+    return note
 
 
-def take_decisions() -> tuple[Choice, ...]:
-    """What rules decided on this thread since `note_decisions`, each choice once; ends it."""
-    noted, _thread.decided = _thread.decided, None
-    return noted or ()
+def take_decisions(note: Decisions) -> tuple[Choice, ...]:
+    """What was noted; ends the note, on the thread that began it."""
+    _thread.notes[:] = [other for other in _thread.notes if other is not note]
+    return note.decided
 
 
 def of_call() -> Choice | None:

@@ -135,7 +135,8 @@ class RuledChoice(Choice):
 class Receipt:
     """What one site asked for, what was planned, what ran, and how we know.
 
-    `executed` lists the operators or kernels that were seen, or None where nothing was.
+    `executed` lists the operators or kernels that were seen, or None where nothing was. Of `calls`,
+    `seen` were looked at one by one, and the others taken for what the last of their form ran.
     """
 
     site: str | None
@@ -149,6 +150,7 @@ class Receipt:
     evidence: Evidence
     calls: int
     process: int
+    seen: int = 0
     source: str | None = None
     dtype: str | None = None
     shapes: list[list[list[int]]] = field(default_factory=list)

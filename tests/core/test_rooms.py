@@ -19,7 +19,9 @@ ALLOWED = {
     "intent": set(),
     "sites": set(),
     "whereabouts": {"sites"},
-    "guard": {"whereabouts"},
+    "operators": set(),
+    "barrier": {"operators"},
+    "guard": {"barrier", "whereabouts"},
     "running": {"arming"},
     "environment": set(),
     "backends": set(),
@@ -34,9 +36,10 @@ ALLOWED = {
     "policy": {"backends"},
     "seams": {"backends", "intent", "guard", "environment"},
     "tracing": {
-        "backends", "intent", "guard", "sites", "environment", "whereabouts", "policy", "running",
+        "backends", "intent", "guard", "operators", "sites", "environment", "whereabouts", "policy",
+        "running",
     },
-    "forbidding": {"guard", "seams", "environment", "policy"},
+    "forbidding": {"guard", "barrier", "seams", "environment", "policy"},
     "switch": {"policy", "seams", "intent", "guard", "sites", "environment", "whereabouts"},
     "hardware": set(),
     "explaining": {

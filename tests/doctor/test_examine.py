@@ -13,7 +13,7 @@ from attnswitch.doctor import collect as collecting
 from attnswitch.doctor.collect import collect
 from attnswitch.doctor.examine import examine
 from attnswitch.doctor.probe import probe
-from attnswitch.doctor.state import Wanted
+from attnswitch.doctor.state import MachineState, Wanted
 from attnswitch.report.doctor_text import doctor_text
 
 from .machines import V100, broken, torch
@@ -134,3 +134,37 @@ def test_the_driver_and_gpus_that_torch_does_not_see(monkeypatch, tmp_path):
     assert collecting._nvidia_smi() == ("535.54.03", ("NVIDIA L4",))
     tool.write_text("#!/bin/sh\nexit 9\n")
     assert collecting._nvidia_smi() == (None, ())
+
+
+def test_what_a_probe_says():
+    def lines(**probe):
+        record = examine(state=MachineState(None))
+        found = {"ran": True, "agrees": True, "dtype": "float32", "device": "cpu", "error": "",
+                 "kernels": [], "checks": {}} | probe  # fmt: skip
+        record["backends"] = [record["backends"][0] | {"probe": found}]
+        return doctor_text(record).splitlines()
+
+    assert lines()[-1] == (
+        "    probe: forward and backward ran (float32 on cpu), agrees with the float64 reference; no "
+        "attention kernel was seen"
+    )
+    assert lines(kernels=["attnswitch::blockwise"])[-1].endswith("; kernels: attnswitch::blockwise")
+    assert lines(ran=False, error="OutOfMemoryError: no room")[-1] == (
+        "    probe: did not run (float32 on cpu): OutOfMemoryError: no room"
+    )
+
+
+def test_a_backend_that_fails_its_probe_is_not_offered():
+    def fails(*_, **__):
+        raise RuntimeError("no kernel image")
+
+    replace_backend("math", fails)
+    try:
+        found = next(
+            b for b in examine(with_probe=True)["backends"] if b["name"] == "math"
+        )  # fmt: skip
+    finally:
+        replace_backend("math", None)
+    assert not found["available"]
+    assert found["reasons"] == ["the probe failed: RuntimeError: no kernel image"]
+    assert found["remedy"] == "do not use it here; 'standard' is the other way"

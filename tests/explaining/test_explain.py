@@ -1,3 +1,4 @@
+# ruff: noqa: E501  (the text is tested as it is printed)
 """`explain`: from a config alone, for this machine and for others; what it says, word by word."""
 
 from __future__ import annotations
@@ -70,18 +71,33 @@ def test_v100s_and_bf16_are_one_command(capsys, tmp_path):
     assert main(["explain", "--on", "v100", "--dtype", "bf16", "--json", str(path)]) == 0
     text = capsys.readouterr().out
     assert text.startswith(
-        "NVIDIA V100 (Volta), compute capability 7.0 (hardware profile v100), bfloat16\n"
-        "LlavaForConditionalGeneration under 'flash', asked for by default\n"
-        "Out: bfloat16: Volta has compute capability 7.0; bfloat16 has hardware from 8.0 on.\n"
-        "Out: flash-attn 2: FlashAttention 2 supports compute capability 8.0 and newer (Ampere, "
-        "Ada, Hopper); Volta has compute capability 7.0.\n"
-    )
-    assert "Out: SDPA flash: PyTorch's kernel needs 8.0; Volta has compute capability 7.0." in text
-    assert "language_model.layers.0–3: NOTHING can run\n" in text
-    assert text.endswith(
-        "Use float16 (in LLaVA's training scripts: --bf16 False --fp16 True --tf32 False).\n"
-        "Use this policy, as ATTNSWITCH=policy.yaml or attnswitch.apply(model, 'policy.yaml'):\n\n"
-        "    attn: no-flash    # NVIDIA V100 (Volta): efficient, family fused\n"
+        """\
+NVIDIA V100 (Volta), compute capability 7.0 (hardware profile v100), bfloat16
+LlavaForConditionalGeneration under 'flash', asked for by default
+
+This CANNOT RUN: nothing can serve 9 sites.
+  out: bfloat16: Volta has compute capability 7.0; bfloat16 has hardware from 8.0 on
+  out: flash-attn 2: FlashAttention 2 supports compute capability 8.0 and newer (Ampere, Ada, Hopper); Volta has compute capability 7.0
+  out: flash-attn 3: FlashAttention 3 is for Hopper
+  out: flash-attn 4: FlashAttention 4 is for Hopper and Blackwell
+  out: SDPA flash: PyTorch's kernel needs 8.0; Volta has compute capability 7.0
+  a program that asks for it stops with: ValueError: Your setup doesn't support bf16/gpu. (transformers' Trainer, where torch does not emulate it)
+  a program that asks for it stops with: RuntimeError: FlashAttention only supports Ampere GPUs or newer.
+
+What to do
+  compute in float16; in LLaVA's training scripts: --bf16 False --fp16 True --tf32 False
+  run the script as it is otherwise, train_mem.py too: ATTNSWITCH=no-flash bash finetune.sh
+  or in code: attnswitch.apply(model, 'no-flash'); or as a policy file:
+    attn: no-flash    # NVIDIA V100 (Volta): efficient, family fused
+
+vision_tower · vision
+  vision_tower.encoder.layers.0–4: NOTHING can run
+    'flash', default: cannot be met there. 'standard' works everywhere; 'no-flash' takes the fastest that is not FlashAttention
+    not flash_attn: needs compute capability 8.0 or newer, this GPU has 7.0
+    not flash: needs compute capability 8.0 or newer, this GPU has 7.0
+language_model · prefill and decode
+  language_model.layers.0–3: NOTHING can run
+"""
     )
     record = json.loads(path.read_text())
     assert record["schema"] == "attnswitch.explanation/1"
@@ -119,7 +135,11 @@ def test_flash_on_other_machines(config, on, dtype, backend):
 def test_a_request_that_cannot_be_met_there_is_status_3(capsys):
     assert main(["explain", "--on", "910b", "--attn", "standard"]) == 3
     text = capsys.readouterr().out
-    assert "Note: attnswitch does not route Ascend devices: a request is an error there." in text
+    assert (
+        "Note: attnswitch does not route Ascend devices: a request is an error there. "
+        "transformers' own attn_implementation='sdpa' runs torch_npu's fused kernel.\n"
+    ) in text
+    assert "    'standard', --attn: cannot be met there\n" in text
     assert "not blockwise: attnswitch does not route npu devices" in text
     assert main(["explain", "--on", "v200"]) == 2
     said = capsys.readouterr().err
@@ -154,8 +174,9 @@ def test_what_cannot_be_explained():
     assert str(caught.value) == (
         "explain takes a model, a transformers configuration, a folder or a hub id, not int"
     )
-    with pytest.raises(ModelInputError, match="Linear has no attention module"):
+    with pytest.raises(ModelInputError) as caught:
         attnswitch.explain(torch.nn.Linear(2, 2), "standard")
+    assert str(caught.value) == "Linear has no attention module that attnswitch recognises"
     with pytest.raises(ModelInputError, match="there is no folder /nowhere"):
         attnswitch.explain("/nowhere", "standard")
 
@@ -166,3 +187,46 @@ def test_on_a_cpu_half_precision_without_hardware_is_said(config):
         "bfloat16: there are no AVX-512 or AMX instructions; half precision is converted to float32"
     )
     assert record["advice"]["dtype"] == "float32"
+    assert record["advice"]["policy"] is None, "what was asked for can run"
+    text = str(attnswitch.explain(config, "standard", on="cpu", dtype="bf16"))
+    assert "\nWhat to do\n  compute in float32\n\n" in text
+    assert "\nRuns: blockwise at " in text
+
+
+def test_half_of_a_model_that_can_run_is_said(config):
+    """On a T4: the tower computes standard attention, the language model asks for what cannot be."""
+    policy = {"attn": "standard", "rules": [{"when": {"role": "language_model"}, "use": "flash"}]}
+    text = str(attnswitch.explain(config, policy, on="t4", dtype="fp16"))
+    assert (
+        "This CANNOT RUN: nothing can serve 2 sites.\nElsewhere runs: blockwise at 3 sites.\n"
+        in text
+    )
+
+
+def test_a_gpu_older_than_half_precision_gets_float32s_flags(config, monkeypatch):
+    from dataclasses import replace
+
+    from attnswitch.hardware import profiles
+
+    old = profiles.PROFILES["v100"]
+    support = {**old.support, "float16": replace(old.support["bfloat16"], error="")}
+    monkeypatch.setitem(profiles.PROFILES, "v100", replace(old, support=support))
+    advice = attnswitch.explain(config, "flash", on="v100", dtype="fp16").record["advice"]
+    assert (advice["dtype"], advice["flags"]) == (
+        "float32",
+        "--bf16 False --fp16 False --tf32 False",
+    )
+
+
+def test_rules_and_their_reasons_are_shown(config):
+    text = str(attnswitch.explain(config, BY_LENGTH, on="a100", dtype="bf16"))
+    assert "explain(), rule 1: features drift; math was asked for by name\n" in text
+    assert " when kv_length: >4096: flash\n" in text
+    assert "explain(): no rule matches; standard means blockwise here\n" in text
+    for word, said in (
+        ("no-flash", "the fastest that is not FlashAttention"),
+        ("flash", "flash means PyTorch's kernel, else the flash-attn package"),
+        ("fused", "fused means PyTorch's memory-efficient kernel"),
+        ("auto", "the project's own choice stands"),
+    ):
+        assert said in str(attnswitch.explain(config, word, on="a100", dtype="bf16"))

@@ -9,12 +9,14 @@ from types import SimpleNamespace
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from attnswitch.errors import PolicyError
-from attnswitch.policy import call_facts
+from attnswitch.policy import call_facts, plans
 from attnswitch.policy.deciding import choose, choose_for_process
 from attnswitch.policy.files import request_from_mapping
 from attnswitch.policy.number_ranges import Numbers
+from attnswitch.policy.requests import Request
 from attnswitch.types import AttentionCall, Circumstances, Site
 
 from .interpreter import first_match
@@ -46,9 +48,8 @@ def as_call(facts: dict) -> AttentionCall:
     return AttentionCall(query, key, mask, facts["mask"] == "causal", module)
 
 
-def decided(policy: dict, facts: dict, *, in_process: bool) -> tuple[int | None, str]:
+def decided(request: Request, facts: dict, *, in_process: bool) -> tuple[int | None, str]:
     """What the package's resolver makes of a call: the number of the rule, and what it asks for."""
-    request = request_from_mapping(policy, "test")
     site = Site(facts["site"], facts["role"])
     machine = {"packages": facts["packages"].get, "environment": facts["environment"]}
     known = Circumstances(
@@ -64,7 +65,8 @@ def decided(policy: dict, facts: dict, *, in_process: bool) -> tuple[int | None,
         choice = choose(request, known, machine, site=site)
     if hasattr(choice, "decide"):
         seen["at each call"] += 1
-        choice = choice.decide(call)
+        first, choice = choice.decide(call), choice.decide(call)
+        assert choice is first
     else:
         seen["once"] += 1
     number = choice.source.removeprefix("test, rule ")
@@ -86,9 +88,9 @@ def test_the_resolver_is_the_interpreter(examples):
     seen.clear()
 
     @settings(generously, max_examples=examples)
-    @given(policies(), calls())
-    def run(policy, facts):
-        compare(policy, facts)
+    @given(policies(), st.lists(calls(), min_size=1, max_size=3))
+    def run(policy, several):
+        compare(policy, several)
 
     run()
     # Both ways to decide were tried, rules won and lost, and few policies were refused.
@@ -97,19 +99,21 @@ def test_the_resolver_is_the_interpreter(examples):
     assert seen["a rule"] + seen["no rule"] > examples / 2
 
 
-def compare(policy, facts):
+def compare(policy, several):
+    """Several calls, one after the other: what is remembered of one must not decide another."""
     try:
-        request_from_mapping(policy, "test")
+        request = request_from_mapping(policy, "test")
     except PolicyError as error:
         # A rule that can never match is refused; that it does not match here is all we can say.
         seen["refused"] += 1
         number = int(str(error).split()[2])
-        assert first_match(policy, facts)[0] != number - 1
+        assert all(first_match(policy, facts)[0] != number - 1 for facts in several)
         return
-    expected = first_match(policy, facts)
-    seen["a rule" if expected[0] is not None else "no rule"] += 1
-    for in_process in (False, True):
-        assert decided(policy, facts, in_process=in_process) == expected
+    for facts in several:
+        expected = first_match(policy, facts)
+        seen["a rule" if expected[0] is not None else "no rule"] += 1
+        for in_process in (False, True):
+            assert decided(request, facts, in_process=in_process) == expected
 
 
 def test_a_planted_fault_is_found(monkeypatch):
@@ -121,7 +125,23 @@ def test_a_planted_fault_is_found(monkeypatch):
     @settings(generously, max_examples=QUICK)
     @given(policies(), calls())
     def run(policy, facts):
-        compare(policy, facts)
+        compare(policy, [facts])
+
+    with pytest.raises(AssertionError):
+        run()
+
+
+def test_what_is_remembered_by_too_few_facts_is_found(monkeypatch):
+    """Were the length of the keys left out of what a decision is kept by, calls would be mixed."""
+    reader = plans._reader
+    monkeypatch.setattr(
+        plans, "_reader", lambda fact: (lambda _: None) if fact == "kv_length" else reader(fact)
+    )
+
+    @settings(generously, max_examples=QUICK)
+    @given(policies(), st.lists(calls(), min_size=2, max_size=3))
+    def run(policy, several):
+        compare(policy, several)
 
     with pytest.raises(AssertionError):
         run()

@@ -56,3 +56,23 @@ def test_a_kernel_that_changes_between_looks_is_noticed(tmp_path):
         for layer in (0, 1)
         for told, times in ((("flash", "op"), 6), ((None, "unobserved"), 1))
     }
+
+
+def test_a_trace_inside_the_processes_receipts_takes_nothing_from_them(tmp_path):
+    """Rules decide by length, so that both have to note what was decided at each call."""
+    policy = tmp_path / "policy.yaml"
+    policy.write_text(
+        "attn: flash\nrules:\n  - when: {role: language_model, kv_length: '>=12'}\n    use: math\n"
+    )
+    program = str(Path(__file__).with_name("traced_program.py"))
+    words = ("--receipt", "r.json", "--attn", str(policy), program, "answer")
+    done = run(tmp_path, *words)
+    assert done.returncode == 0, done.stderr
+    keys = ("site", "role", "phase", "backend", "calls")
+    of_process = {"|".join(str(one[k]) for k in keys) for one in receipts(tmp_path / "r.json")}
+    of_trace = set(done.stdout.splitlines())
+    # Eight keys from the prompt: tokens with up to eleven run flash, the other six math.
+    text = "model.language_model.layers.{}.self_attn|language_model|decode|{}|{}"
+    for layer in (0, 1):
+        assert {text.format(layer, "flash", 3), text.format(layer, "math", 6)} <= of_trace
+    assert of_process == of_trace

@@ -26,7 +26,9 @@ def answer(model, tokens=4, **options):
 def test_where_it_was_asked(model):
     with attnswitch.trace(model) as trace:
         answer(model)
-    assert {r.source for r in trace.receipts} == {"the model's config: attn_implementation='sdpa'"}
+    assert {r.source for r in trace.receipts} == {
+        "the model's config: attn_implementation='sdpa', transformers' default"
+    }
     with attnswitch.apply(model, "math"), attnswitch.trace(model) as trace:
         answer(model)
     assert {r.source for r in trace.receipts} == {"apply()"}

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import attnswitch
-from attnswitch.tracing import a_pass
+from attnswitch.tracing import profiling
 from attnswitch.tracing.events import RANGE_PREFIX, attention_in
 from tests.tracing.made_up import Device, Raw, kernel
 from tests.tracing.small_models import FLASH, SdpaAttention, Stack, hidden_states
@@ -102,7 +102,7 @@ def test_copies_and_products_are_no_attention():
 
 def test_they_reach_the_receipt(monkeypatch):
     """A real pass, with a kernel added to each flash operator that the profiler saw."""
-    plain = a_pass.raw_events
+    plain = profiling.raw_events
 
     def with_kernels(profiler):
         events = list(plain(profiler))
@@ -110,7 +110,7 @@ def test_they_reach_the_receipt(monkeypatch):
             events += kernel(FLASH_2, operator.start_ns(), operator)
         return events
 
-    monkeypatch.setattr(a_pass, "raw_events", with_kernels)
+    monkeypatch.setattr(profiling, "raw_events", with_kernels)
     with torch.no_grad(), attnswitch.trace(Stack(SdpaAttention())) as trace:
         trace.model(hidden_states())
     (receipt,) = trace.receipts
@@ -120,14 +120,14 @@ def test_they_reach_the_receipt(monkeypatch):
 
 def test_under_the_guard_a_kernel_it_cannot_bar_is_told(monkeypatch):
     """FlashAttention 4 registers no operator: standard was asked for, and it ran all the same."""
-    plain = a_pass.raw_events
+    plain = profiling.raw_events
 
     def with_kernel(profiler):
         events = list(plain(profiler))
         (site,) = [e for e in events if e.name() == SITE]
         return events + kernel(FLASH_4, site.start_ns() + 1)
 
-    monkeypatch.setattr(a_pass, "raw_events", with_kernel)
+    monkeypatch.setattr(profiling, "raw_events", with_kernel)
     model = Stack(SdpaAttention())
     with torch.no_grad(), attnswitch.use("standard"), attnswitch.trace(model) as trace:
         model(hidden_states())

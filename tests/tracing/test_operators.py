@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
+from attnswitch.operators import OPERATORS, what_ran
 from attnswitch.tracing.kernels import what_kernel
-from attnswitch.tracing.operators import OPERATORS, what_ran
 
 HUB = [
     ("_flash_attn2_588b404::fwd", "flash_attn", False),

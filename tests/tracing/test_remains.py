@@ -14,8 +14,8 @@ import pytest
 import torch
 
 import attnswitch
-from attnswitch import guard
-from attnswitch.tracing import a_pass, taps
+from attnswitch import barrier, guard
+from attnswitch.tracing import profiling, taps
 from tests.core import tiny_llava
 from tests.tracing.small_models import FLASH, SdpaAttention, Stack, hidden_states
 
@@ -49,12 +49,14 @@ def state_of(model) -> dict:
         "encoder layers": "__call__" in vars(torch.nn.TransformerEncoderLayer),
         "compiled generation": PreTrainedModel.get_compiled_call,
         "listeners": (list(taps._listeners), list(taps._undo), list(guard.on_pass)),
-        "guard": (guard._users, list(guard._libraries), guard.describe_site),
+        "guard": (guard._users, list(barrier._standing), list(barrier._undo),
+                  torch._ops._OpNamespace.__getattr__, set(vars(torch.ops)), guard.describe_site),
         "kernels": [torch._C._dispatch_dump(name) for name in
                     ("aten::scaled_dot_product_attention", FLASH)],
         "modes": (torch._C._len_torch_dispatch_stack(), torch._C._len_torch_function_stack(),
                   torch.is_grad_enabled(), torch.is_inference_mode_enabled()),
-        "profiler": (torch.autograd._profiler_enabled(), a_pass._profiling.locked()),
+        "profiler": (torch.autograd._profiler_enabled(), profiling._lock.locked(),
+                     profiling._running),
         "python's own": (sys.gettrace(), sys.getprofile(), list(sys.meta_path)),
         "variables": dict(os.environ),
         "threads": threading.active_count(),

@@ -15,6 +15,7 @@ from attnswitch.switch import apply
 from attnswitch.tracing.mismatches import mismatches
 from attnswitch.tracing.observer import trace
 from attnswitch.types import Receipt
+from attnswitch.verification.loss import next_token_loss
 
 
 @dataclass
@@ -62,6 +63,27 @@ def watched_run(
     with apply(model, request), trace(model) as watched:
         output = generate(model, inputs, max_new_tokens)
     return Run(request, new_tokens(output, inputs), watched.receipts)
+
+
+def watched_step(model: Any, request: Request, inputs: Mapping[str, Any]) -> Run:
+    """One training step's forward and backward under `request`, watched; no weight is changed.
+
+    Raises:
+        UnavailableError, ForbiddenError: as for `watched_run`.
+    """
+    weights = [weight for weight in model.parameters() if weight.is_floating_point()]
+    frozen = [weight for weight in weights if not weight.requires_grad]
+    for weight in frozen:
+        weight.requires_grad_(True)
+    try:
+        with apply(model, request), trace(model) as watched, torch.enable_grad():
+            next_token_loss(model, inputs).backward()
+    finally:
+        for weight in weights:
+            weight.grad = None
+        for weight in frozen:
+            weight.requires_grad_(False)
+    return Run(request, [], watched.receipts)
 
 
 def timed_rounds(

@@ -19,38 +19,52 @@ _TRAINER_FLAGS = {
 
 
 def advice(there: Machine, dtype: str | None, lines: list[dict[str, Any]]) -> dict[str, Any]:
-    """{out: what does not work there, dtype, flags, policy (a file's text), backend}.
+    """{out, errors, dtype, flags, request, command, policy, backend}.
 
-    `policy` is None where the request can be met as it is, and where nothing can be.
+    `out` says what does not work there, `errors` what a program stops with that asks for it.
+    `request` is what can be met instead, as a `command` for a training script and as a `policy`
+    file's text; None where the request can be met as it is, and where nothing can be.
     """
-    out = _out(there, dtype)
+    found: dict[str, Any] = {"out": _out(there, dtype), "errors": _errors(there, dtype)}
     better = _better_dtype(there, dtype)
-    if all(line["planned"] for line in lines) and better is None:
-        return {"out": out, "dtype": None, "flags": None, "policy": None, "backend": None}
+    nothing = dict.fromkeys(("dtype", "flags", "request", "command", "policy", "backend"))
+    if all(line["planned"] for line in lines):
+        return {**found, **nothing, "dtype": better, "flags": _flags(there, better)}
     word, backend = _meetable(there, better or dtype)
     return {
-        "out": out,
+        **found,
         "dtype": better,
-        "flags": _TRAINER_FLAGS.get(better or "") if there.device == "cuda" else None,
+        "flags": _flags(there, better),
+        "request": word,
+        "command": f"ATTNSWITCH={word} bash finetune.sh" if word else None,
         "policy": _policy_text(there, word, backend) if word else None,
         "backend": backend,
     }
 
 
+def _flags(there: Machine, dtype: str | None) -> str | None:
+    return _TRAINER_FLAGS.get(dtype or "") if there.device == "cuda" else None
+
+
+def _errors(there: Machine, dtype: str | None) -> list[str]:
+    """In the words of those who raise them."""
+    supports = there.profile.support if there.profile else {}
+    return [s.error for name, s in supports.items() if s.error and name in (dtype, "flash-attn 2")]
+
+
 def _out(there: Machine, dtype: str | None) -> list[str]:
     """What was asked or is usual, and does not work there, each with its reason."""
-    found: list[str] = []
     profile = there.profile
     if profile is None:
-        return found
+        return []
+    reasons: dict[str, list[str]] = {}
     support = profile.dtype(dtype) if dtype else None
     if support and not (support.runs and support.native):
-        found.append(f"{dtype}: {support.why}")
-    flash = [name for name in profile.support if name.startswith(("flash-attn", "SDPA flash"))]
-    for name in flash:
-        if not profile.support[name].runs:
-            found.append(f"{name}: {profile.support[name].why}")
-    return found
+        reasons[support.why] = [str(dtype)]
+    for name in profile.support:
+        if name.startswith(("flash-attn", "SDPA flash")) and not profile.support[name].runs:
+            reasons.setdefault(profile.support[name].why, []).append(name)
+    return [f"{', '.join(names)}: {why}" for why, names in reasons.items()]
 
 
 def _better_dtype(there: Machine, dtype: str | None) -> str | None:

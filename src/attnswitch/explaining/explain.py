@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from attnswitch.backends.catalogue import CATALOGUE, FASTEST_FIRST, decide
+from attnswitch.backends.catalogue import CATALOGUE, FASTEST_FIRST, ROUTED_DEVICES, decide
 from attnswitch.errors import ModelInputError, UnavailableError
 from attnswitch.explaining.advice import advice
 from attnswitch.explaining.machines import Machine, machine
@@ -138,13 +138,12 @@ def _line(
         choice = resolve(rule.use, call, missing_packages=there.missing, site=site)
     except UnavailableError as error:
         reasons = _every_refusal(rule.use, call, there)
-        return {**line, "planned": None, "rule": why or _first_line(error), "refused": reasons}
+        cannot = "cannot be met there"
+        if call.device in ROUTED_DEVICES:
+            cannot = f"{cannot}. {error.remedy}"
+        return {**line, "planned": None, "rule": why or cannot, "refused": reasons}
     text = "; ".join(part for part in (why, choice.rule) if part)
     return {**line, "planned": choice.backend, "rule": text, "refused": _plain(choice.refused)}
-
-
-def _first_line(error: UnavailableError) -> str:
-    return f"cannot be met there. {error.remedy}"
 
 
 def _every_refusal(

@@ -20,6 +20,8 @@ SOURCES = {
     "cuda": "https://docs.nvidia.com/cuda/cuda-c-programming-guide/#compute-capabilities",
     "bf16": "https://docs.nvidia.com/cuda/ampere-tuning-guide/",
     "vllm-946": "https://github.com/vllm-project/vllm/issues/946",
+    "fastchat-399": "https://github.com/lm-sys/FastChat/issues/399",
+    "llava-next-224": "https://github.com/LLaVA-VL/LLaVA-NeXT/issues/224",
     "hf-36618": "https://github.com/huggingface/transformers/issues/36618",
     "hf-36383": "https://github.com/huggingface/transformers/pull/36383",
     "onednn": "https://uxlfoundation.github.io/oneDNN/dev_guide_data_types.html",
@@ -33,12 +35,15 @@ class Support:
     """Whether something runs on a machine, why not, and where that is written.
 
     `native` is False for a dtype that runs without hardware for it: slow, or refused by projects.
+    `error` is what a program that asks for it all the same stops with, as `error_source` shows.
     """
 
     runs: bool
     why: str = ""
     source: str = ""
     native: bool = True
+    error: str = ""
+    error_source: str = ""
 
 
 @dataclass(frozen=True)
@@ -67,9 +72,21 @@ def _older_gpu(capability: str, generation: str) -> dict[str, Support]:
     return {
         "float16": Support(True, source="cuda"),
         "bfloat16": Support(
-            True, f"{this}; bfloat16 has hardware from 8.0 on", "vllm-946", native=False
+            True,
+            f"{this}; bfloat16 has hardware from 8.0 on",
+            "vllm-946",
+            native=False,
+            error="ValueError: Your setup doesn't support bf16/gpu. (transformers' Trainer, where "
+            "torch does not emulate it)",
+            error_source="fastchat-399",
         ),
-        "flash-attn 2": Support(False, f"{_NO_FA2}; {this}", "fa-readme"),
+        "flash-attn 2": Support(
+            False,
+            f"{_NO_FA2}; {this}",
+            "fa-readme",
+            error="RuntimeError: FlashAttention only supports Ampere GPUs or newer.",
+            error_source="llava-next-224",
+        ),
         "flash-attn 3": Support(False, "FlashAttention 3 is for Hopper", "fa3"),
         "flash-attn 4": Support(False, "FlashAttention 4 is for Hopper and Blackwell", "fa4"),
         "SDPA flash": Support(False, f"PyTorch's kernel needs 8.0; {this}", "sdp"),
@@ -143,7 +160,8 @@ PROFILES: dict[str, Profile] = {
                 "SDPA efficient": Support(False, "is a CUDA kernel", "sdp"),
                 "SDPA math": _YES,
             },
-            note="attnswitch does not route Ascend devices: a request is an error there",
+            note="attnswitch does not route Ascend devices: a request is an error there. "
+            "transformers' own attn_implementation='sdpa' runs torch_npu's fused kernel",
         ),
         Profile("cpu-amx", "a CPU with AMX and AVX-512", "cpu", None, _cpu({
             "bfloat16": Support(True, source="onednn"),

@@ -83,6 +83,21 @@ def _capability(index: int) -> int:
     return capability_fact(torch.cuda.get_device_capability(index))
 
 
+def mask_form(call: AttentionCall) -> str:
+    """`none`, `causal`, or `tensor`, whatever stands in it."""
+    if call.mask is not None:
+        return "tensor"
+    return "causal" if call.causal else "none"
+
+
+def reads_masks(condition: Condition) -> bool:
+    """Whether a condition has to read what stands in a mask."""
+    if condition.fact != "mask":
+        return False
+    assert isinstance(condition.test, Words)
+    return len(condition.test.words & _TENSOR_FORMS) == 1
+
+
 def _mask_check(words: frozenset[str]) -> Check:
     """A mask's tensor is read only where its contents decide."""
     reads = len(words & _TENSOR_FORMS) == 1

@@ -1,19 +1,19 @@
 """From a request to the choice of a site or of the process; with rules, to one for each call.
 
 What is known beforehand (the site, packages, variables, and where the weights are) is settled once.
-Where nothing is left open, the choice is a plain one. Else each call checks what is left, in order.
+Where nothing is left open, the choice is a plain one. Else each call is decided by a `Plan`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from attnswitch.errors import UnavailableError
-from attnswitch.policy.call_facts import Check, capability_of, check_of, dtype_of
-from attnswitch.policy.conditions import Condition
+from attnswitch.policy.call_facts import capability_of, dtype_of
 from attnswitch.policy.facts import facts_of_circumstances, facts_of_site
+from attnswitch.policy.plans import Plan
 from attnswitch.policy.requests import Request
 from attnswitch.policy.resolve import resolve
 from attnswitch.policy.rules import Remaining, Rule
@@ -26,8 +26,6 @@ _WEIGHTS = ("device", "capability", "dtype")
 _OF_MODULE = ("role", "site", "layer", "training", "phase")
 
 Place = tuple[Site, Any]
-# The checks of each rule that can still match, and the choice that it leads to.
-Plan = list[tuple[tuple[Check, ...], Choice]]
 
 
 def choose(
@@ -125,15 +123,6 @@ class _Decider:
         why = rule.because or (f"when {rule}" if rule.when else "")
         return replace(choice, rule="; ".join(part for part in (why, choice.rule) if part))
 
-    def _decide(self, made: AttentionCall, plan: Plan) -> Choice:
-        for checks, choice in plan:
-            for check in checks:
-                if not check(made):
-                    break
-            else:
-                return choice
-        raise AssertionError("the last rule matches every call")
-
     def _plan_for(self, made: AttentionCall, site: Site | None) -> Plan:
         device, dtype = made.query.device, dtype_of(made.query)
         key = (device.type, device.index, dtype, site)
@@ -147,8 +136,13 @@ class _Decider:
             facts = {"device": device.type, "dtype": dtype, "capability": capability}
             remaining = self._remaining(site, facts)
             outcomes = [self._outcome(one.rule, call, site) for one in remaining]
-            plan = self._plans[key] = _plan(remaining, outcomes, site)
+            plan = self._plans[key] = self._plan(remaining, outcomes, site)
         return plan
+
+    def _plan(
+        self, remaining: Sequence[Remaining], outcomes: Sequence[Choice], site: Site | None
+    ) -> Plan:
+        return Plan(remaining, outcomes, site, self._policy.decided)
 
 
 class _AtSite(_Decider):
@@ -162,13 +156,13 @@ class _AtSite(_Decider):
     def __call__(self, made: AttentionCall) -> Choice:
         first = self._plans.get("first")
         if first is None:
-            first = self._plans["first"] = _plan(*self.settled(), self._site)
+            first = self._plans["first"] = self._plan(*self.settled(), self._site)
             self._may_move = self.ask_for(_WEIGHTS)
         if self._may_move:
             moved = made.query.device.type != self._call.device
             if moved or dtype_of(made.query) != self._call.dtype:
-                return self._decide(made, self._plan_for(made, self._site))
-        return self._decide(made, first)
+                return self._plan_for(made, self._site).decide(made)
+        return first.decide(made)
 
 
 class _InProcess(_Decider):
@@ -211,36 +205,6 @@ class _InProcess(_Decider):
     def __call__(self, made: AttentionCall) -> Choice:
         place = self._where() if self._asks_for_module else None
         if place is None:
-            return self._decide(made, self._plan_for(made, None))
+            return self._plan_for(made, None).decide(made)
         site, made.module = place
-        return self._decide(made, self._plan_for(made, site))
-
-
-def _plan(
-    remaining: tuple[Remaining, ...], outcomes: list[Choice] | tuple[Choice, ...], site: Site | None
-) -> Plan:
-    return [
-        (tuple(_check(condition, one.rule, site) for condition in one.left), outcome)
-        for one, outcome in zip(remaining, outcomes, strict=True)
-    ]
-
-
-def _check(condition: Condition, rule: Rule, site: Site | None) -> Check:
-    if condition.fact in ("role", "site", "layer") or (condition.fact == "phase" and site is None):
-        return _refusing(condition, rule)
-    check = check_of(condition)
-    if condition.fact != "training":
-        return check
-    refuse = _refusing(condition, rule)
-    return lambda call: refuse(call) if call.module is None else check(call)
-
-
-def _refusing(condition: Condition, rule: Rule) -> Check:
-    def refuse(call: AttentionCall) -> bool:
-        raise UnavailableError(
-            f"{rule.use.source}: the condition `{condition}` cannot be told for this call",
-            reasons=["no attention module is running around it, or it was compiled"],
-            remedy="Switch the model with attnswitch.apply(model, policy), which knows its sites",
-        )
-
-    return refuse
+        return self._plan_for(made, site).decide(made)

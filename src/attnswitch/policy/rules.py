@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 from attnswitch.policy.conditions import Condition, Facts
 from attnswitch.policy.requests import Request
@@ -60,6 +61,11 @@ class Policy:
     otherwise: Request
     override: bool = False
     path: str = field(default="", compare=False)
+    # What was decided at calls so far, for all sites (see `plans`).
+    decided: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "decided": {}}
 
     @property
     def last(self) -> Rule:

@@ -28,7 +28,7 @@ from attnswitch.report.sentences import (
 )
 from attnswitch.report.strip import receipt_words, strip_lanes
 from attnswitch.report.templating import markup, render, stylesheet
-from attnswitch.report.vocabulary import FAMILY_LETTERS, FAMILY_MEANINGS, evidence_text
+from attnswitch.report.vocabulary import FAMILY_LETTERS, FAMILY_MEANINGS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -73,7 +73,6 @@ def comparison_page(record: Record) -> str:
         costs=_costs(record),
         errors=_errors(record),
         environment=list(environment_rows(record.get("environment") or {})),
-        evidence_text=evidence_text,
         receipt_words=receipt_words,
     )
 

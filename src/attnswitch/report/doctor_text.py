@@ -57,8 +57,8 @@ def _probe(probe: Record) -> str:
     where = f"{probe['dtype']} on {probe['device']}"
     if not probe["ran"]:
         return f"did not run ({where}): {probe['error']}"
-    kernels = ", ".join(probe["kernels"]) or "no attention kernel was seen"
+    kernels = ", ".join(probe["kernels"])
     verdict = "agrees with" if probe["agrees"] else "DOES NOT AGREE with"
     off = f" ({probe['error']})" if probe["error"] else ""
     ran = f"forward and backward ran ({where}), {verdict} the float64 reference{off}"
-    return f"{ran}; ran {kernels}"
+    return f"{ran}; kernels: {kernels}" if kernels else f"{ran}; no attention kernel was seen"

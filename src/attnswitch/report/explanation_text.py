@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from attnswitch.report.quantities import count_text
 from attnswitch.report.record_schema import require_schema
 from attnswitch.report.safe_text import visible
 from attnswitch.report.site_ranges import site_ranges
@@ -20,9 +21,9 @@ def explanation_text(record: Record) -> str:
         InputError: `record` is no explanation record.
     """
     require_schema(record, SCHEMA)
-    parts = ["\n".join(_machine(record)), "\n".join(_sites(record))]
-    advice = "\n".join(_advice(record["advice"]))
-    return "\n\n".join([*parts, advice] if advice else parts) + "\n"
+    parts = [_machine(record), _answer(record), _advice(record["advice"]), _sites(record)]
+    blocks = ["\n".join(part) for part in parts]
+    return "\n\n".join(block for block in blocks if block) + "\n"
 
 
 def _machine(record: Record) -> Iterator[str]:
@@ -36,26 +37,42 @@ def _machine(record: Record) -> Iterator[str]:
     )
     if machine["note"]:
         yield f"Note: {machine['note']}."
-    for line in record["advice"]["out"]:
-        yield f"Out: {line}."
+
+
+def _answer(record: Record) -> Iterator[str]:
+    """What would run, at how many sites; then what is out, and how that shows."""
+    planned: dict[str, set[str]] = {}
+    for line in record["sites"]:
+        planned.setdefault(line["planned"] or "", set()).add(line["site"])
+    nothing = planned.pop("", set())
+    runs = [f"{visible(name)} at {count_text(len(at), 'site')}" for name, at in planned.items()]
+    if nothing:
+        yield f"This CANNOT RUN: nothing can serve {count_text(len(nothing), 'site')}."
+    if runs:
+        yield f"{'Elsewhere runs' if nothing else 'Runs'}: {', '.join(runs)}."
+    advice = record["advice"]
+    if nothing or advice["dtype"]:
+        yield from (f"  out: {line}" for line in advice["out"])
+    if nothing:
+        yield from (f"  a program that asks for it stops with: {line}" for line in advice["errors"])
 
 
 def _sites(record: Record) -> Iterator[str]:
-    groups: dict[Any, list[str]] = {}
-    lines: dict[Any, Record] = {}
+    """Sites that are told alike together, and phases too."""
+    alike: dict[Any, list[Record]] = {}
     for line in record["sites"]:
-        key = (line["role"], line["phase"], line["when"], line["planned"], line["source"],
-               line["rule"], repr(line["refused"]))  # fmt: skip
-        groups.setdefault(key, []).append(line["site"])
-        lines.setdefault(key, line)
+        key = (line["role"], line["when"], line["planned"], line["source"], line["rule"],
+               repr(line["refused"]))  # fmt: skip
+        alike.setdefault(key, []).append(line)
     above = None
-    for key, sites in groups.items():
-        line = lines[key]
-        heading = f"{line['role']} · {line['phase']}"
+    for lines in alike.values():
+        line = lines[0]
+        phases = " and ".join(dict.fromkeys(one["phase"] for one in lines))
+        heading = f"{line['role']} · {phases}"
         if heading != above:
             yield heading
             above = heading
-        where = ", ".join(visible(name) for name in site_ranges(sites))
+        where = ", ".join(visible(name) for name in site_ranges(one["site"] for one in lines))
         when = f" when {line['when']}" if line["when"] else ""
         planned = visible(line["planned"]) if line["planned"] else "NOTHING can run"
         yield f"  {where}{when}: {planned}"
@@ -66,12 +83,14 @@ def _sites(record: Record) -> Iterator[str]:
 
 
 def _advice(advice: Record) -> Iterator[str]:
-    if advice["dtype"]:
-        flags = f" (in LLaVA's training scripts: {advice['flags']})" if advice["flags"] else ""
-        yield f"Use {advice['dtype']}{flags}."
+    if not (advice["dtype"] or advice["policy"]):
+        return
+    yield "What to do"
+    if advice["dtype"] and advice["flags"]:
+        yield f"  compute in {advice['dtype']}; in LLaVA's training scripts: {advice['flags']}"
+    elif advice["dtype"]:
+        yield f"  compute in {advice['dtype']}"
     if advice["policy"]:
-        yield (
-            "Use this policy, as ATTNSWITCH=policy.yaml or attnswitch.apply(model, 'policy.yaml'):"
-        )
-        yield ""
+        yield f"  run the script as it is otherwise, train_mem.py too: {advice['command']}"
+        yield f"  or in code: attnswitch.apply(model, {advice['request']!r}); or as a policy file:"
         yield f"    {advice['policy'].rstrip()}"

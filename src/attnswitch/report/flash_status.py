@@ -14,12 +14,16 @@ State = Literal["on", "partly on", "off", "not known"]
 
 @dataclass(frozen=True)
 class FlashStatus:
-    """Whether FlashAttention ran in one run, at how many of its sites, and how that is known."""
+    """Whether FlashAttention ran in one run, at how many of its sites, and how that is known.
+
+    `guarded`: its operators were barred throughout; `every_call`: each single call was looked at.
+    """
 
     state: State
     flash_sites: int
     sites: int
     guarded: bool
+    every_call: bool = True
 
     @property
     def reason(self) -> str:
@@ -29,8 +33,11 @@ class FlashStatus:
         where = f"at {self.flash_sites:,} of {count_text(self.sites, 'site')}"
         if self.state == "not known":
             return f"seen {where}, but not every site was observed"
+        if self.state == "off" and self.guarded:
+            return f"{where}, its operators barred"
         if self.state == "off":
-            return f"{where}, its operators barred" if self.guarded else f"{where}, each one seen"
+            between = "" if self.every_call else "; between looks its operators were counted: none"
+            return f"{where}, each one seen{between}"
         return where
 
 
@@ -45,7 +52,9 @@ def flash_status(receipts: Iterable[dict[str, Any]]) -> FlashStatus:
         for r in listed
     )
     guarded = bool(listed) and all(r.get("evidence") == "guarded" for r in listed)
-    return FlashStatus(_state(flash, other, proven), len(flash), len(flash | other), guarded)
+    every_call = all(r.get("seen", r.get("calls")) == r.get("calls") for r in listed)
+    state = _state(flash, other, proven)
+    return FlashStatus(state, len(flash), len(flash | other), guarded, every_call)
 
 
 def _state(flash: set[Any], other: set[Any], proven: bool) -> State:

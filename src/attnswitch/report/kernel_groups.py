@@ -6,7 +6,7 @@ from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from attnswitch.report.vocabulary import listing_order, role_and_phase
+from attnswitch.report.vocabulary import evidence_text, listing_order, role_and_phase
 
 Receipt = dict[str, Any]
 
@@ -15,7 +15,8 @@ Receipt = dict[str, Any]
 class KernelGroup:
     """What ran in one role and phase, the same way and known in the same manner.
 
-    `calls` counts attention calls over all sites; `executed` is empty where nothing was seen.
+    `calls` counts attention calls over all sites, of which `seen` were looked at one by one;
+    `executed` is empty where nothing was seen.
     `shapes` are those of query, key and value, as far as they were recorded.
     """
 
@@ -27,10 +28,19 @@ class KernelGroup:
     evidence: str
     planned: str | None
     calls: int = 0
+    seen: int = 0
     sites: list[str] = field(default_factory=list)
     dtypes: list[str] = field(default_factory=list)
     shapes: list[list[list[int]]] = field(default_factory=list)
     masks: list[str] = field(default_factory=list)
+
+    @property
+    def how_known(self) -> str:
+        """The evidence in words, with how many calls were looked at where those are not all."""
+        words = evidence_text(self.evidence)
+        if self.evidence in ("op", "kernel") and self.seen < self.calls:
+            return f"{words} in {self.seen:,} of {self.calls:,} calls"
+        return words
 
     @property
     def off_plan(self) -> bool:
@@ -43,7 +53,10 @@ def kernel_groups(receipts: Iterable[Receipt]) -> list[KernelGroup]:
     groups: dict[Hashable, KernelGroup] = {}
     for receipt in receipts:
         group = groups.setdefault(_key(receipt), _empty_group(receipt))
-        group.calls += receipt.get("calls") or 0
+        calls = receipt.get("calls") or 0
+        group.calls += calls
+        seen = receipt.get("seen")
+        group.seen += calls if seen is None else seen
         site = receipt.get("site") or ""
         if site not in group.sites:
             group.sites.append(site)

@@ -30,7 +30,6 @@ from attnswitch.report.sentences import (
 )
 from attnswitch.report.site_ranges import site_ranges
 from attnswitch.report.trace_details import form_of, refusal_lines, request_lines
-from attnswitch.report.vocabulary import evidence_text
 
 Record = dict[str, Any]
 
@@ -64,35 +63,51 @@ def trace_text(record: Record) -> str:
     Raises:
         InputError: `record` is no trace record.
     """
+    return "\n".join(line.plain for line in _trace(record)) + "\n"
+
+
+def print_trace(record: Record, console: Console) -> None:
+    """Print the same on `console`, in colour where it has any.
+
+    Raises:
+        InputError: `record` is no trace record.
+    """
+    for line in _trace(record):
+        margin = len(line.plain) - len(line.plain.lstrip())
+        print_line(console, line[margin:], margin)
+        if not line.plain:
+            console.print()
+
+
+def _trace(record: Record) -> Iterable[Text]:
     require_schema(record, TRACE)
     receipts = record.get("receipts") or []
     status = flash_status(receipts)
-    lines = [f"FlashAttention is {status.state}: {status.reason}.", *request_lines(receipts)]
+    first = Text("FlashAttention is ", style="bold").append(status.state, _state_style(status))
+    yield first.append(": ").append(status.reason, "not bold").append(".", "not bold")
+    yield from map(Text, request_lines(receipts))
     phase = None
     for group in kernel_groups(receipts):
         if group.phase != phase:
             phase = group.phase
-            lines += ["", visible(phase)]
-        lines += [f"  {line}" for line in _trace_lines(group)]
+            yield from (Text(""), Text(visible(phase), style="bold"))
+        yield from _trace_lines(group)
     refused = refusal_lines(receipts)
     if refused:
-        lines += [
-            "",
-            "faster backends, and why they were refused",
-            *(f"  {line}" for line in refused),
-        ]
-    return "\n".join(lines) + "\n"
+        yield from (Text(""), Text("faster backends, and why they were refused", style="bold"))
+        yield from (Text(f"  {line}", style="dim") for line in refused)
 
 
-def _trace_lines(group: KernelGroup) -> Iterable[str]:
+def _trace_lines(group: KernelGroup) -> Iterable[Text]:
     where = ", ".join(visible(sites) for sites in site_ranges(group.sites))
-    ran = f"{where}: {visible(group.backend)} ×{group.calls:,}"
-    yield f"{ran}  {_kernels(group)}  ({visible(evidence_text(group.evidence))})"
+    line = Text(f"  {where}: ")
+    line.append(f"{visible(group.backend)} ×{group.calls:,}", _FAMILY_STYLES.get(group.family, ""))
+    yield line.append(f"  {_kernels(group)}").append(f"  ({visible(group.how_known)})", "dim")
     if group.off_plan:
-        yield f"  planned was {visible(group.planned)}"
+        yield Text(f"    planned was {visible(group.planned)}", style="bold red")
     form = form_of(group)
     if form:
-        yield f"  {form}"
+        yield Text(f"    {form}", style="dim")
 
 
 def _kernels(group: KernelGroup) -> str:
@@ -144,7 +159,7 @@ def _print_group(group: KernelGroup, width: int, console: Console) -> None:
         ran.append(f" at {count_text(len(group.sites), 'site')}", style="dim")
     if group.off_plan:
         ran.append(f"  planned was {one_line(group.planned)}", style="bold red")
-    kernels = Text(_kernels(group)).append(f"  ({evidence_text(group.evidence)})", style="dim")
+    kernels = Text(_kernels(group)).append(f"  ({group.how_known})", style="dim")
     if _INDENT + ran.cell_len + 2 + kernels.cell_len <= console.width:
         return print_line(console, ran.append("  ").append_text(kernels), _INDENT)
     print_line(console, ran, _INDENT)

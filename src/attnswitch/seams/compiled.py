@@ -20,13 +20,18 @@ def forget(tag: str) -> None:
 
 
 def forget_in_memory() -> None:
-    """Drop this process's compiled code; caches on disk stay as they are keyed."""
+    """Drop this process's compiled code, and what was remembered while tracing it; caches on disk
+    stay as they are keyed."""
     import torch
 
     torch.ops.aten.scaled_dot_product_attention.default._dispatch_cache.clear()
     dynamo = sys.modules.get("torch._dynamo")
     if dynamo is not None:
         dynamo.reset()
+    fake_tensor: Any = sys.modules.get("torch._subclasses.fake_tensor")
+    cache_clear = getattr(getattr(fake_tensor, "FakeTensorMode", None), "cache_clear", None)
+    if cache_clear is not None:
+        cache_clear()
 
 
 def _key_disk_caches(torch: Any, tag: str) -> None:

@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from attnswitch import intent
+from attnswitch.operators import what_ran
 from attnswitch.tracing.catching import Catcher
-from attnswitch.tracing.events import Node, Seen, attention_in
+from attnswitch.tracing.events import Seen
 from attnswitch.tracing.ledger import Call
-from attnswitch.tracing.operators import what_ran
-from attnswitch.tracing.profiling import profiler, profiler_is_taken, raw_events
-
-# One profiler a process: PyTorch has room for no second one.
-_profiling = threading.Lock()
+from attnswitch.tracing.profiling import Look
+from attnswitch.types import Choice
 
 
 @dataclass
 class Pass:
     """What is known of a pass while it runs on one thread.
 
-    `calls` are the sites' calls, `ranges` the open ranges in the profile with their names (the
-    record is None where nothing is profiled), `flash` the FlashAttention kernels counted at their
-    operators, `unseen` the ranges in which nothing was seen so far: what their operators give back
-    is looked at, by `catcher`; `is_decided`: rules decided in some of the calls.
+    `look` is the profile that runs in it, if one does. `calls` are the sites' calls, `ranges` the
+    open ranges in the profile with their names (the record is None where nothing is profiled),
+    `flash` the FlashAttention kernels counted at their operators, `unseen` the ranges in which
+    nothing was seen so far: what their operators give back is looked at, by `catcher`;
+    `is_decided`: rules decided in some of the calls, as the open site's `note` tells.
     """
 
     form: Any
@@ -35,40 +33,14 @@ class Pass:
     unseen: set[str] = field(default_factory=set)
     is_decided: bool = False
     catcher: Catcher | None = None
-    _profiler: Any = None
-
-    @property
-    def is_profiled(self) -> bool:
-        """Whether the profiler runs in this pass."""
-        return self._profiler is not None
-
-    def start_profiler(self) -> None:
-        """Profile this pass from here on, unless somebody profiles already."""
-        if profiler_is_taken() or not _profiling.acquire(blocking=False):
-            return
-        try:
-            started = profiler()
-            started.__enter__()
-        except BaseException:
-            _profiling.release()
-            raise
-        self._profiler = started
-
-    def stop_profiler(self, forward: Mapping[Node, Seen]) -> list[Seen] | None:
-        """What the profiler saw, or None where this pass was not profiled."""
-        if self._profiler is None:
-            return None
-        ended, self._profiler = self._profiler, None
-        try:
-            ended.__exit__(None, None, None)
-        finally:
-            _profiling.release()
-        return attention_in(raw_events(ended), forward)
+    note: intent.Decisions | None = None
+    look: Look | None = None
+    takes_gradients: bool = False
 
     def open_range(self, name: str) -> None:
         """A site, or a part of the model that is compiled as one, begins."""
         record = None
-        if self._profiler is not None:
+        if self.look is not None:
             import torch
 
             record = torch.profiler.record_function(name)
@@ -88,6 +60,11 @@ class Pass:
         if self.catcher is None and catcher.start():
             self.unseen.discard(name)
             self.catcher = catcher
+
+    def take_decisions(self) -> tuple[Choice, ...]:
+        """What rules decided since the open site began; nothing where nobody noted."""
+        note, self.note = self.note, None
+        return intent.take_decisions(note) if note is not None else ()
 
     def count_flash(self, operator: str, args: tuple[Any, ...]) -> None:
         """A FlashAttention operator is about to run in this pass."""

@@ -10,7 +10,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 
-from attnswitch.tracing.operators import MATMUL_OPERATORS, SOFTMAX_OPERATORS
+# A softmax between two batched matrix products. A plain `aten::mm` proves nothing: a gate between
+# two weights looks the same in a profile.
+SOFTMAX_OPERATORS = frozenset({"aten::_softmax", "aten::_masked_softmax"})
+SOFTMAX_BACKWARD = frozenset({"aten::_softmax_backward_data", "aten::_masked_softmax_backward"})
+MATMUL_OPERATORS = frozenset({"aten::bmm", "aten::baddbmm"})
+PROJECTIONS = frozenset({"aten::linear"})  # their products are with weights
+# PyTorch's fast path of nn.MultiheadAttention: arithmetic inside one operator.
+FAST_PATHS = frozenset({"aten::_native_multi_head_attention"})
 
 Shapes = Sequence[Sequence[int]]
 

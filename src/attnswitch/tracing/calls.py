@@ -7,16 +7,17 @@ such calls has doubled, and counted in between.
 
 from __future__ import annotations
 
+import functools
 import threading
-from collections import Counter
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 from attnswitch import guard, intent
-from attnswitch.tracing.events import attention_in, range_name
-from attnswitch.tracing.forms import is_due, phase_of
+from attnswitch.tracing.events import Seen, attention_in
+from attnswitch.tracing.forms import Looks, phase_of
 from attnswitch.tracing.ledger import Call, Ledger
-from attnswitch.tracing.profiling import profiler, profiler_is_taken, raw_events
+from attnswitch.tracing.profiling import Read, Span, begin_look
 from attnswitch.types import Site
 from attnswitch.whereabouts import current_site
 
@@ -28,7 +29,7 @@ class CallWatcher:
 
     def __init__(self, ledger: Ledger, lock: Any, changed: Callable[[], None]):
         self._ledger, self._lock, self._changed = ledger, lock, changed
-        self._counts: Counter[Any] = Counter()
+        self._looks = Looks()
         self._thread = threading.local()
 
     @property
@@ -44,40 +45,56 @@ class CallWatcher:
         form = (query.requires_grad, asked, guarded)
         dtype = str(query.dtype).removeprefix("torch.")
         call = Call(site, phase, form, asked, guarded, dtype)
+        key = (site.path, phase, form)
         with self._lock:
-            key = (site.path, phase, form)
-            self._counts[key] += 1
-            due = is_due(self._counts[key])
+            due = self._looks.due(key)
+        look = begin_look() if due else None
         self._thread.inside = True
-        if call.ruled:
-            intent.note_decisions()
+        note = intent.note_decisions() if call.ruled else None
+        read: Read | None = None
         try:
-            if due and not profiler_is_taken():
-                output, seen = _profiled(range_name(site, phase), carry_out)
-            else:
-                output, seen = carry_out(), None
+            with _range(call.name) if look is not None else nullcontext():
+                output = carry_out()
+            read = functools.partial(self._read, call, key, note)
         finally:
             self._thread.inside = False
-        with self._lock:
-            decided = intent.take_decisions() if call.ruled else ()
-            if decided:
-                call = call.settled(decided)
-            if seen is None and call.decided and not self._ledger.knows(call):
-                self._ledger.wait([call])
-                self._counts[key] = 0
-            else:
-                self._ledger.add(call)
-                self._ledger.end_forward(seen or [], profiled=seen is not None)
-        self._changed()
+            if note is not None:
+                intent.take_decisions(note)
+            if look is not None:
+                look.end(read)
+        if look is None:
+            with self._lock:
+                if due:  # and somebody else profiles
+                    self._looks.missed(key)
+                self._account(call, key, note, None)
+            self._changed()
         return output
 
+    def _read(
+        self, call: Call, key: Any, note: intent.Decisions | None, events: Any, within: Span
+    ) -> None:
+        seen = attention_in(events, within=within, own=(call.name,))
+        with self._lock:
+            self._account(call, key, note, seen)
+        self._changed()
 
-def _profiled(name: str, carry_out: Callable[[], Any]) -> tuple[Any, Any]:
+    def _account(
+        self, call: Call, key: Any, note: intent.Decisions | None, seen: list[Seen] | None
+    ) -> None:
+        if note is not None and note.decided:
+            call = call.settled(note.decided)
+        if seen is None and call.decided and not self._ledger.knows(call):
+            self._ledger.wait([call])
+            self._looks.begin_again(key)
+            return
+        self._ledger.add(call)
+        self._ledger.end_forward(seen or [], profiled=seen is not None)
+
+
+def _range(name: str) -> Any:
     import torch
 
-    with profiler() as profile, torch.profiler.record_function(name):
-        output = carry_out()
-    return output, attention_in(raw_events(profile))
+    return torch.profiler.record_function(name)
 
 
 __all__ = ["CallWatcher"]

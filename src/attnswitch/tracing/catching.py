@@ -10,8 +10,8 @@ import functools
 import threading
 from typing import Any
 
+from attnswitch.operators import what_ran
 from attnswitch.tracing.fingerprint import backend_of, takes_attention
-from attnswitch.tracing.operators import what_ran
 
 _KNOWN_NAMESPACES = frozenset({"aten", "prim", "prims", "attnswitch", "profiler", "inductor"})
 _lock = threading.Lock()

@@ -12,18 +12,19 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from attnswitch import guard
-from attnswitch.tracing.arithmetic import Step, attention_steps, query_shapes
-from attnswitch.tracing.call_forms import dtype_of, mask_of
-from attnswitch.tracing.launched import Launched, is_on_device, kernels_among
-from attnswitch.tracing.operators import (
+from attnswitch.operators import Ran, is_flash_forward, what_ran
+from attnswitch.tracing.arithmetic import (
     FAST_PATHS,
     MATMUL_OPERATORS,
     PROJECTIONS,
     SOFTMAX_BACKWARD,
     SOFTMAX_OPERATORS,
-    Ran,
-    what_ran,
+    Step,
+    attention_steps,
+    query_shapes,
 )
+from attnswitch.tracing.call_forms import dtype_of, mask_of
+from attnswitch.tracing.launched import Launched, is_on_device, kernels_among
 from attnswitch.tracing.profiling import span_of
 from attnswitch.types import Site
 
@@ -82,14 +83,19 @@ def range_name(site: Site, phase: str) -> str:
 
 
 def attention_in(
-    raw_events: Iterable[Any], forward: Mapping[Node, Seen] | None = None
+    raw_events: Iterable[Any],
+    forward: Mapping[Node, Seen] | None = None,
+    *,
+    within: tuple[int, int] | None = None,
+    own: Container[str] | None = None,
 ) -> list[Seen]:
     """Every attention computation among a profiler's raw events, in order of time.
 
     An operator inside another listed one is part of it, except a FlashAttention operator, which
     is always reported. A softmax between two matrix products, in no listed operator, is
     hand-written attention: `eager`. With `forward` (what an earlier profile saw, by the nodes it
-    left in autograd's graph) the backward of a site is given that site's range.
+    left in autograd's graph) the backward of a site is given that site's range. `within` are the
+    nanoseconds in which somebody looked, `own` the ranges that they opened (None: all of them).
     """
     listed = list(raw_events)
     by_thread: dict[int | None, list[_Event]] = {}
@@ -98,7 +104,8 @@ def attention_in(
         if (
             name in _KEPT
             or what_ran(name)
-            or name.startswith((RANGE_PREFIX, _NODE))
+            or name.startswith(_NODE)
+            or (name.startswith(RANGE_PREFIX) and (own is None or name in own))
             or name.endswith(_COMPILING)
         ) and not is_on_device(raw):
             event = _Event(name, *span_of(raw), raw)
@@ -109,7 +116,11 @@ def attention_in(
     for events in by_thread.values():
         ordered = sorted(events, key=lambda e: (e.start, -e.end))
         seen.extend(_Reader(known).read(ordered))
-    return [one for _, one in sorted(seen, key=lambda pair: pair[0])]
+    low, high = within or (0, 2**63)
+    # At 0: a kernel of which it is unknown when it was launched.
+    return [
+        one for at, one in sorted(seen, key=lambda pair: pair[0]) if not at or low <= at <= high
+    ]
 
 
 def believable(seen: list[Seen], counted: Container[str]) -> list[Seen]:
@@ -119,8 +130,10 @@ def believable(seen: list[Seen], counted: Container[str]) -> list[Seen]:
     """
     if not guard.can_pass_through():
         return seen
-    listed = {f"aten::{name}" for name in guard.ATEN_OPERATORS}
-    return [s for s in seen if s.kernels or s.names[0] not in listed or s.names[0] in counted]
+    return [
+        s for s in seen
+        if s.kernels or not is_flash_forward(s.names[0]) or s.names[0] in counted
+    ]  # fmt: skip
 
 
 def _add_kernels(by_thread: dict[int | None, list[_Event]], kernels: list[Launched]) -> None:

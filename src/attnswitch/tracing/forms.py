@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 from attnswitch import intent
@@ -56,6 +57,21 @@ def asked_of(module: Any) -> Any:
     return own or intent.of_process()
 
 
-def is_due(count: int) -> bool:
-    """Whether the `count`-th of its kind is profiled: the 1st, 2nd, 4th, 8th ..."""
-    return count & (count - 1) == 0
+class Looks:
+    """Which of the passes or calls of one form are profiled: the 1st, 2nd, 4th, 8th ..."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[Any] = Counter()
+
+    def due(self, form: Any) -> bool:
+        """Count one of this form; whether it is to be profiled."""
+        count = self._counts[form] = self._counts[form] + 1
+        return count & (count - 1) == 0
+
+    def missed(self, form: Any) -> None:
+        """It was due, and somebody else profiles: the next one is due."""
+        self._counts[form] -= 1
+
+    def begin_again(self, form: Any) -> None:
+        """What was seen holds no longer: the next one is due."""
+        self._counts[form] = 0

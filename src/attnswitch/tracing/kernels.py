@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 
-from attnswitch.tracing.operators import Ran
+from attnswitch.operators import Ran
 
 _PATTERNS: tuple[tuple[str, Ran], ...] = (
     # FlashAttention 2 as built into PyTorch, then as the package (and in xformers) builds it

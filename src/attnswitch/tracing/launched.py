@@ -11,8 +11,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from attnswitch.operators import Ran
 from attnswitch.tracing.kernels import what_kernel
-from attnswitch.tracing.operators import Ran
 from attnswitch.tracing.profiling import span_of
 
 

@@ -2,37 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from attnswitch import guard
+from attnswitch.operators import is_flash_forward
 from attnswitch.tracing.events import Seen, range_name
+from attnswitch.tracing.tally import Tally
+from attnswitch.tracing.unasked import Unasked
 from attnswitch.types import Choice, Receipt, RuledChoice, Site
-
-_MOST_SHAPES = 8
-
-
-@dataclass
-class _Tally:
-    """One line of the ledger: calls of a site in a phase that ran one backend."""
-
-    site: Site | None
-    phase: str
-    backend: str | None
-    family: str | None
-    executed: list[str] = field(default_factory=list)
-    shapes: list[list[list[int]]] = field(default_factory=list)
-    masks: list[str] = field(default_factory=list)
-    calls: int = 0
-    unguarded: int = 0
-    not_everywhere: int = 0
-    asked: Choice | None = None
-    declared: str | None = None
-    dtype: str | None = None
-    by_kernel: bool = False
-    by_fingerprint: bool = False
 
 
 @dataclass
@@ -40,8 +20,8 @@ class Call:
     """A call of a site, or `times` calls that are alike.
 
     `guarded`: FlashAttention was barred on this thread; `everywhere`: in the whole process.
-    `declared`: what the model's own settings say where nothing was asked. `decided`: what rules
-    decided while the site ran. `name` is the range's, which holds site and phase; calls with one
+    `unasked`: what decides where nobody asked attnswitch. `decided`: what rules decided while the
+    site ran. `name` is the range's, which holds site and phase; calls with one
     `key` run what the last profiled of them ran; `ruled`: rules are to decide while the site runs.
     Not to be changed once made: passes share it.
     """
@@ -54,7 +34,7 @@ class Call:
     dtype: str | None
     times: int = 1
     everywhere: bool = False
-    declared: str | None = None
+    unasked: Unasked | None = None
     decided: tuple[Choice, ...] = ()
     name: str = field(init=False)
     key: tuple[str, Any] = field(init=False)
@@ -89,10 +69,11 @@ class Ledger:
     """
 
     def __init__(self) -> None:
-        self._tallies: dict[Any, _Tally] = {}
+        self._tallies: dict[Any, Tally] = {}
         self._known: dict[tuple[str, Any], Counter[_Ran]] = {}
         self._pending: list[Call] = []
         self._fingerprinted: set[tuple[str, Any]] = set()
+        self._looked_at: Counter[tuple[str, Any]] = Counter()
         self._waiting: dict[tuple[str, Any], Call] = {}
 
     def knows(self, call: Call) -> bool:
@@ -124,10 +105,11 @@ class Ledger:
         if profiled:
             for one in self._learn(calls, seen):
                 self.add_outside(one, default, backward=backward)
-            calls = [*calls, *(self._waiting.pop(key) for key in [*self._waiting]
-                               if key in self._known)]  # fmt: skip
         for call in calls:
-            self._count(call)
+            self._count(call, profiled)
+        if profiled:
+            for key in [key for key in self._waiting if key in self._known]:
+                self._count(self._waiting.pop(key))
 
     def _learn(self, calls: list[Call], seen: list[Seen]) -> list[Seen]:
         """Note what each call ran; returns what ran in none of them."""
@@ -138,7 +120,7 @@ class Ledger:
         for call in calls:
             found = by_range.get(call.name, [])
             for one in found:
-                self._note(self._tally(call, one.backend, one.family), one)
+                self._tally(call, one.backend, one.family).note(one)
             ran = Counter((one.backend, one.family) for one in found)
             if not ran and call.key in self._fingerprinted:
                 continue  # as little to be seen as before
@@ -156,38 +138,34 @@ class Ledger:
         if self._known.get(key) and key not in self._fingerprinted:
             return  # it was seen meanwhile, on another thread
         self._known[key] = ran
+        self._looked_at[key] += 1
         (self._fingerprinted.add if ran else self._fingerprinted.discard)(key)
 
-    def _tally(self, call: Call, backend: str | None, family: str | None) -> _Tally:
+    def _tally(self, call: Call, backend: str | None, family: str | None) -> Tally:
         asked = call.asked_for(backend) if call.decided else call.asked
         by = (asked.source, asked.backend) if asked and call.decided else None
         key = (call.site.path, call.site.role, call.phase, backend, family, by)
         tally = self._tallies.get(key)
         if tally is None:
-            tally = self._tallies[key] = _Tally(call.site, call.phase, backend, family)
+            tally = self._tallies[key] = Tally(call.site, call.phase, backend, family)
         tally.asked, tally.dtype = asked, tally.dtype or call.dtype
-        tally.declared = call.declared
+        tally.unasked = call.unasked
         return tally
 
-    @staticmethod
-    def _note(tally: _Tally, one: Seen) -> None:
-        names = [*one.names, *one.kernels]
-        tally.executed += [name for name in names if name not in tally.executed]
-        tally.by_kernel = tally.by_kernel or bool(one.kernels)
-        if one.shapes and one.shapes not in tally.shapes and len(tally.shapes) < _MOST_SHAPES:
-            tally.shapes.append(one.shapes)
-        if one.mask and one.mask not in tally.masks and len(tally.masks) < _MOST_SHAPES:
-            tally.masks.append(one.mask)
-        tally.dtype = one.dtype or tally.dtype
-
-    def _count(self, call: Call) -> None:
+    def _count(self, call: Call, profiled: bool = False) -> None:
+        """Count a call as what calls like it ran; `profiled`: it was looked at itself."""
         ran = self._known.get(call.key) or {(None, None): 1}
         by_fingerprint = call.key in self._fingerprinted
+        looked_at = self._looked_at.pop(call.key, 0) if by_fingerprint else profiled
         for (backend, family), evaluations in ran.items():
             tally = self._tally(call, backend, family)
             tally.by_fingerprint = tally.by_fingerprint or by_fingerprint
             times = call.times * evaluations
             tally.calls += times
+            # FlashAttention is counted at its operators in every pass, and so was this call's.
+            counted = any(map(is_flash_forward, tally.executed)) and guard.can_pass_through()
+            looks = 0 if backend is None else min(looked_at, call.times)
+            tally.seen += times if counted else looks * evaluations
             tally.unguarded += times * (not call.guarded)
             tally.not_everywhere += times * (not call.everywhere)
 
@@ -206,10 +184,11 @@ class Ledger:
         """Attention that was seen, or counted at the operator, where no site is known."""
         key = (None, None, phase, one.backend, one.family, None)
         tally = self._tallies.setdefault(
-            key, _Tally(None, phase, one.backend, one.family, asked=asked)
+            key, Tally(None, phase, one.backend, one.family, asked=asked)
         )
-        self._note(tally, one)
+        tally.note(one)
         tally.calls += times
+        tally.seen += times
         tally.unguarded += times * (not guarded)
         tally.not_everywhere += times * (not guarded)
 
@@ -224,45 +203,4 @@ class Ledger:
             waiting, self._waiting = self._waiting, {}
             for call in waiting.values():
                 self._count(call)
-        return [_receipt(tally) for tally in self._tallies.values() if tally.calls]
-
-
-def _evidence(tally: _Tally) -> str:
-    """How it is known. Where nothing was seen, only a bar on the whole process proves absence.
-
-    Where calls are known in several ways the weakest is told.
-    """
-    barred = tally.unguarded if tally.executed else tally.not_everywhere
-    if tally.calls > 0 and barred == 0 and tally.family != "flash":
-        return "guarded"
-    if tally.by_fingerprint:
-        return "fingerprint"
-    if tally.by_kernel:
-        return "kernel"
-    return "op" if tally.executed else "unobserved"
-
-
-def _receipt(tally: _Tally) -> Receipt:
-    asked, site = tally.asked, tally.site
-    known_role = site is not None and (site.path or site.role != "other")
-    return Receipt(
-        site=site.path or None if site else None,
-        role=site.role if site and known_role else None,
-        phase=tally.phase,
-        requested=asked.requested if asked else None,
-        planned=asked.backend if asked else None,
-        backend=tally.backend,
-        family=tally.family,
-        executed=tally.executed or None,
-        evidence=_evidence(tally),  # type: ignore[arg-type]
-        calls=tally.calls,
-        process=os.getpid(),
-        source=asked.source if asked else tally.declared,
-        dtype=tally.dtype,
-        shapes=tally.shapes,
-        mask="; ".join(tally.masks) or None,
-        rule=asked.rule or None if asked else None,
-        refused=[{"backend": r.backend, "reasons": list(r.reasons)} for r in asked.refused]
-        if asked
-        else [],
-    )
+        return [tally.receipt() for tally in self._tallies.values() if tally.calls]

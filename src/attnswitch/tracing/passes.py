@@ -10,6 +10,7 @@ the form is profiled. A backward pass belongs to the forward pass that ran last 
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections import Counter
 from collections.abc import Callable
@@ -17,14 +18,13 @@ from dataclasses import replace
 from typing import Any
 
 from attnswitch import guard, intent
-from attnswitch.sites import find_sites
+from attnswitch.operators import what_ran
 from attnswitch.tracing.events import Node, Seen, attention_in, believable, range_name
-from attnswitch.tracing.forms import asked_of, first_tensor, form_of, is_due, phase_of
+from attnswitch.tracing.forms import Looks, form_of
 from attnswitch.tracing.ledger import Call, Ledger
-from attnswitch.tracing.operators import what_ran
-from attnswitch.tracing.profiling import profiler, profiler_is_taken, raw_events
+from attnswitch.tracing.profiling import Look, Span, begin_look
+from attnswitch.tracing.site_marks import SiteMarks
 from attnswitch.types import Choice, Site
-from attnswitch.whereabouts import root_of
 
 _BACKWARD = "backward"
 
@@ -44,7 +44,7 @@ class PassWatcher:
     def __init__(self, ledger: Ledger, lock: Any, changed: Callable[[], None]):
         self._ledger, self._lock, self._changed = ledger, lock, changed
         self._thread = _PerThread()
-        self._passes: Counter[Any] = Counter()
+        self._looks = Looks()
         self._calls: dict[Any, list[Call]] = {}
         self._outside: dict[Any, list[Seen]] = {}
         self._flash: dict[Any, Counter[str]] = {}
@@ -71,38 +71,59 @@ class PassWatcher:
         self._thread.flash.clear()
         try:
             with self._lock:
-                self._passes[form] += 1
-                due = is_due(self._passes[form])
-            if due and not profiler_is_taken():
-                output = self._profiled(model, form, forward, args, kwargs)
+                due = self._looks.due(form)
+            look = begin_look() if due else None
+            if due and look is None:  # somebody else profiles
+                with self._lock:
+                    self._looks.missed(form)
+            if look is not None or form not in self._calls:
+                output = self._watched(model, form, look, forward, args, kwargs)
             else:
-                intent.note_decisions()
-                output = forward(*args, **kwargs)
-                self._repeat(form, intent.take_decisions())
+                note = intent.note_decisions()
+                try:
+                    output = forward(*args, **kwargs)
+                finally:
+                    intent.take_decisions(note)
+                self._repeat(form, note.decided)
         finally:
             self._thread.inside = False
         self._changed()
         return output
 
-    def _profiled(
-        self, model: Any, form: Any, forward: Callable[..., Any], args: Any, kwargs: Any
-    ) -> Any:
-        marks = _SiteMarks(model, form)
-        with marks, profiler() as profile:
-            output = forward(*args, **kwargs)
+    def _watched(
+        self, model: Any, form: Any, look: Look | None, forward: Callable[..., Any],
+        args: Any, kwargs: Any,
+    ) -> Any:  # fmt: skip
+        """A pass whose sites are marked; without a look it is not known what they ran."""
+        marks, read = SiteMarks(model, form), None
+        try:
+            with marks:
+                output = forward(*args, **kwargs)
+            read = functools.partial(self._read, form, marks.calls, self._thread.flash.copy())
+        finally:
+            if look is not None:
+                look.end(read)
+        if look is None:
+            with self._lock:
+                self._add_unlike(marks.calls, self._thread.flash, backward=False)
+        return output
+
+    def _read(
+        self, form: Any, calls: list[Call], flash: Counter[str], events: Any, within: Span
+    ) -> None:
+        own = {call.name for call in calls}
+        seen = believable(attention_in(events, within=within, own=own), flash)
         thread = self._thread
-        seen = believable(attention_in(raw_events(profile)), thread.flash)
         thread.nodes.update({node: one for one in seen for node in one.nodes})
         thread.forward_profiled = True
         with self._lock:
-            self._sites.update({call.name: call.site for call in marks.calls})
-            self._learn(form, marks.calls, seen)
-        return output
+            self._sites.update({call.name: call.site for call in calls})
+            self._learn(form, calls, seen, flash)
 
-    def _learn(self, form: Any, calls: list[Call], seen: list[Seen]) -> None:
+    def _learn(self, form: Any, calls: list[Call], seen: list[Seen], flash: Counter[str]) -> None:
         """Account for a profiled pass, and keep what it ran for others of its form."""
         inside = {call.name for call in calls}
-        self._calls[form], self._flash[form] = calls, self._thread.flash.copy()
+        self._calls[form], self._flash[form] = calls, flash
         self._decided[form] = {(c.source, c.backend) for call in calls for c in call.decided}
         self._outside[form] = [one for one in seen if one.range_name not in inside]
         for call in calls:
@@ -121,7 +142,7 @@ class PassWatcher:
             told = {(choice.source, choice.backend) for choice in decided}
             otherwise = told != self._decided.get(form, set())
             if otherwise or counted != self._flash.get(form, Counter()):
-                self._passes[form] = 0  # the next one is profiled
+                self._looks.begin_again(form)
                 if otherwise:
                     calls = [_undecided(call) for call in calls]
                 self._add_unlike(calls, counted, backward=form[0] is _BACKWARD)
@@ -159,22 +180,32 @@ class PassWatcher:
         thread.flash.clear()
         try:
             with self._lock:
-                self._passes[key] += 1
-                due = thread.forward_profiled or self._passes[key] == 1
-            if due and not profiler_is_taken():
-                with profiler() as profile:
-                    result = backward(*args, **kwargs)
-                seen = believable(attention_in(raw_events(profile), thread.nodes), thread.flash)
-                with self._lock:
-                    self._learn(key, self._backward_calls(key, seen), seen)
-            else:
+                # Sites are told by what the forward pass left in autograd's graph.
+                due = thread.forward_profiled or key not in self._calls
+            look, read = begin_look() if due else None, None
+            try:
                 result = backward(*args, **kwargs)
+                read = functools.partial(
+                    self._read_backward, key, thread.nodes.copy(), thread.flash.copy()
+                )
+            finally:
+                if look is not None:
+                    look.end(read)
+            if look is None:
                 self._repeat(key)
         finally:
             thread.inside = thread.forward_profiled = False
             thread.nodes.clear()
         self._changed()
         return result
+
+    def _read_backward(
+        self, key: Any, nodes: dict[Node, Seen], flash: Counter[str], events: Any,
+        within: Span,
+    ) -> None:  # fmt: skip
+        seen = believable(attention_in(events, nodes, within=within), flash)
+        with self._lock:
+            self._learn(key, self._backward_calls(key, seen), seen, flash)
 
     def _backward_calls(self, key: Any, seen: list[Seen]) -> list[Call]:
         """A call for each site's backward that was seen; what was seen gets its range."""
@@ -190,67 +221,6 @@ class PassWatcher:
 def _undecided(call: Call) -> Call:
     """The call, where it is not known what rules decided at it."""
     return replace(call, asked=intent.of_process(), decided=()) if call.decided else call
-
-
-class _SiteMarks:
-    """Marks each site of a model in the profile while the block lasts."""
-
-    def __init__(self, model: Any, form: Any):
-        self.calls: list[Call] = []
-        self._model, self._form = model, form
-        self._handles: list[Any] = []
-        self._open: list[tuple[Any, Any]] = []
-
-    def __enter__(self) -> _SiteMarks:
-        # `generate` and projects call a vision tower by itself: name its sites as the whole does.
-        inside = set(self._model.modules())
-        for site, module in find_sites(root_of(self._model)).values():
-            if module not in inside:
-                continue
-            self._handles += [
-                module.register_forward_pre_hook(self._opener(site, module), with_kwargs=True),
-                module.register_forward_hook(self._close),
-            ]
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        for handle in self._handles:
-            handle.remove()
-        while self._open:
-            self._open.pop()[1].__exit__(None, None, None)
-
-    def _opener(self, site: Site, module: Any) -> Any:
-        import torch
-
-        def enter(_: Any, args: Any, kwargs: dict[str, Any]) -> None:
-            if torch.compiler.is_compiling():
-                return
-            hidden = first_tensor(args, kwargs)
-            phase = phase_of(site, hidden)
-            dtype = str(hidden.dtype).removeprefix("torch.") if hidden is not None else None
-            self.calls.append(Call(site, phase, self._form, asked_of(module), guard.is_up(), dtype))
-            record = torch.profiler.record_function(range_name(site, phase))
-            record.__enter__()
-            self._open.append((module, record))
-            if self.calls[-1].ruled:
-                intent.note_decisions()
-
-        return enter
-
-    def _close(self, module: Any, *_: Any) -> None:
-        import torch
-
-        if torch.compiler.is_compiling():
-            return
-        if any(owner is module for owner, _ in self._open):
-            decided = intent.take_decisions() if self.calls[-1].ruled else ()
-            if decided:
-                self.calls[-1] = self.calls[-1].settled(decided)
-            while self._open:
-                owner, record = self._open.pop()
-                record.__exit__(None, None, None)
-                if owner is module:
-                    return
 
 
 __all__ = ["PassWatcher"]

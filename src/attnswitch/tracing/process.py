@@ -18,10 +18,10 @@ from collections.abc import Callable
 from typing import Any
 
 from attnswitch import guard, intent
+from attnswitch.operators import what_ran
 from attnswitch.tracing.calls import CallWatcher
 from attnswitch.tracing.events import Seen
 from attnswitch.tracing.ledger import Ledger
-from attnswitch.tracing.operators import what_ran
 from attnswitch.tracing.passes import PassWatcher
 from attnswitch.tracing.receipt_file import ReceiptFile
 from attnswitch.types import Receipt

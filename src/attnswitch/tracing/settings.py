@@ -46,12 +46,4 @@ def _toggles() -> tuple[bool, ...]:
     )
 
 
-def declared_by(module: Any) -> str | None:
-    """What a module's own settings say about attention, for a model that was not switched."""
-    name = getattr(getattr(module, "config", None), "_attn_implementation", None)
-    if name is not None:
-        return f"the model's config: attn_implementation={name!r}"
-    return "default: the module has no setting"
-
-
-__all__ = ["Settings", "declared_by"]
+__all__ = ["Settings"]

@@ -8,6 +8,7 @@ the count differs, what was counted is what the receipt says, and the next pass 
 
 from __future__ import annotations
 
+import functools
 import sys
 import threading
 from collections import Counter, deque
@@ -19,13 +20,15 @@ from typing import Any
 from attnswitch import guard, intent
 from attnswitch.backends.catalogue import family_of
 from attnswitch.tracing.a_pass import Pass, flash_at_operator
-from attnswitch.tracing.events import Node, Seen, believable, range_name
-from attnswitch.tracing.forms import asked_of, first_tensor, form_of, is_due, phase_of
+from attnswitch.tracing.events import Node, Seen, attention_in, believable, range_name
+from attnswitch.tracing.forms import Looks, asked_of, first_tensor, form_of, phase_of
 from attnswitch.tracing.ledger import Call, Ledger
+from attnswitch.tracing.profiling import Span, begin_look
 from attnswitch.tracing.regions import Region, regions_phase
-from attnswitch.tracing.settings import Settings, declared_by
+from attnswitch.tracing.settings import Settings
 from attnswitch.tracing.stands import Stand, aside
 from attnswitch.tracing.taps import Run
+from attnswitch.tracing.unasked import Unasked
 from attnswitch.types import Site
 from attnswitch.whereabouts import modules_running
 
@@ -66,7 +69,7 @@ class Watch:
         self._thread = _PerThread()
         self._numbers: dict[Any, int] = {}
         self._calls: dict[Any, Call] = {}
-        self._forms: Counter[int] = Counter()
+        self._looks = Looks()
         self._flash: dict[Any, Counter[tuple[str | None, str]]] = {}
         self._outside: dict[Any, list[Seen]] = {}
         self._backward_calls: dict[Any, list[Call]] = {}
@@ -84,11 +87,13 @@ class Watch:
             # A form is long, and hashed for each call: its number stands for it from here on.
             form = self._numbers.setdefault((form, self._settings.now()), len(self._numbers))
             one = Pass(form, backward)
-            self._forms[form] += 1
-            due = is_due(self._forms[form])
+            due = self._looks.due(form)
         if due:
-            one.start_profiler()
-        if not (one.is_profiled or backward):
+            one.look = begin_look()
+            if one.look is None:
+                with self._lock:
+                    self._looks.missed(form)
+        if one.look is None and not backward:
             one.unseen = self._unseen.get(form, one.unseen)
         thread.current = one
 
@@ -103,9 +108,21 @@ class Watch:
         one, thread.current = thread.current, None
         if one.catcher is not None:
             one.catcher.stop()
+        one.take_decisions()
         while one.ranges:
             one.close_range()
-        seen = one.stop_profiler(thread.nodes)
+        one.takes_gradients = sys.modules["torch"].is_grad_enabled()
+        if one.look is None:
+            self._account_for(one, None)
+        else:
+            one.look.end(functools.partial(self._read, one))
+
+    def _read(self, one: Pass, events: Any, within: Span) -> None:
+        own = None if one.backward else self._ranges_of(one)
+        seen = attention_in(events, self._thread.nodes, within=within, own=own)
+        self._account_for(one, seen)
+
+    def _account_for(self, one: Pass, seen: list[Seen] | None) -> None:
         with self._lock:
             self._account(one, seen)
         self._keep_for_backward(one, seen)
@@ -124,7 +141,7 @@ class Watch:
         if one.is_decided:
             if seen is None and any(c.decided and not self._ledger.knows(c) for c in one.calls):
                 self._ledger.wait(one.calls)
-                self._forms[form] = 0
+                self._looks.begin_again(form)
                 return
             one.form = _with_decisions(one)
         if seen is not None:
@@ -139,7 +156,7 @@ class Watch:
         if seen is None and counted != self._flash.get(one.form, Counter()):
             seen = one.flash  # not what ran when a pass of this form was last profiled
             one.calls = [replace(call, form=(call.form, "counted")) for call in one.calls]
-            self._forms[form] = 0
+            self._looks.begin_again(form)
         elif seen is None:
             for again in self._outside.get(one.form, ()):
                 self._ledger.add_outside(again, default, backward=one.backward)
@@ -174,10 +191,12 @@ class Watch:
     def _ranges_of(one: Pass) -> set[str]:
         return {call.name for call in one.calls}
 
-    def _call(self, site: Site, module: Any, phase: str, form: Any, dtype: str | None) -> Call:
-        declared = declared_by(module) if module is not None else None
+    def _call(
+        self, site: Site, module: Any, phase: str, form: Any, dtype: str | None, given: Any = None
+    ) -> Call:
+        unasked = Unasked.at(module, given) if module is not None else None
         return Call(site, phase, form, asked_of(module), guard.is_up(), dtype,
-                    everywhere=guard.is_up_everywhere(), declared=declared)  # fmt: skip
+                    everywhere=guard.is_up_everywhere(), unasked=unasked)  # fmt: skip
 
     # Sites --------------------------------------------------------------------------------------
 
@@ -193,20 +212,21 @@ class Watch:
         call = self._calls.get(key)
         if call is None:
             told = str(dtype).removeprefix("torch.") if dtype is not None else None
-            call = self._calls[key] = self._call(site, module, phase, one.form, told)
+            call = self._calls[key] = self._call(site, module, phase, one.form, told, hidden)
         one.calls.append(call)
         if call.name in one.unseen:
             one.catch_outputs(call.name)
         one.open_range(call.name)
         if call.ruled:
-            intent.note_decisions()
+            one.take_decisions()  # of a site that did not come to its end
+            one.note = intent.note_decisions()
 
     def leave_site(self) -> None:
         """A site's forward ends."""
         one = self._thread.current
         if one is None:
             return
-        if one.calls and one.calls[-1].ruled:
+        if one.note is not None:
             self._settle(one)
         if one.catcher is not None:
             self._take_fingerprint(one)
@@ -214,7 +234,7 @@ class Watch:
 
     def _settle(self, one: Pass) -> None:
         """Rules decided in the site that ends now: its call is one of those decided so."""
-        decided = intent.take_decisions()
+        decided = one.take_decisions()
         if not decided:
             return
         call = one.calls[-1]
@@ -281,9 +301,7 @@ class Watch:
     # Backward -----------------------------------------------------------------------------------
 
     def _keep_for_backward(self, one: Pass, seen: list[Seen] | None) -> None:
-        import torch
-
-        if one.backward or not torch.is_grad_enabled():
+        if one.backward or not one.takes_gradients:
             return
         thread = self._thread
         thread.forwards.append(one.form)

@@ -1,8 +1,9 @@
 """Which operator name belongs to which backend and family: one table, matched exactly.
 
-Never by substring: "flash" in a name proves nothing. A wrapper that only dispatches
-(`scaled_dot_product_attention`) is no evidence and is not listed. Packages from the kernel hub
-register their operators in a namespace that ends in their build's hash; those, and CUDA kernels
+Receipts read it, and the guard bars every FlashAttention operator in it. Never by substring:
+"flash" in a name proves nothing. A wrapper that only dispatches (`scaled_dot_product_attention`,
+`torch_attn::_varlen_attn`) is no evidence and is not listed. Packages from the kernel hub register
+their operators in a namespace that ends in their build's hash; those, and CUDA kernels
 (`attnswitch.tracing.kernels`), are matched by anchored patterns.
 """
 
@@ -67,7 +68,9 @@ OPERATORS: dict[str, Ran] = {
         "flash_attn::_flash_attn_forward flash_attn::_flash_attn_varlen_forward "
         "flash_attn_2::fwd flash_attn_2::varlen_fwd flash_attn_2::fwd_kvcache "
         "flash_attn_3::fwd flash_attn_3::_flash_attn_forward "
-        "_vllm_fa2_C::fwd_kvcache _vllm_fa2_C::varlen_fwd _vllm_fa3_C::fwd",
+        # copies of it: vLLM's, SGLang's, and the wrapper that diffusers puts around it
+        "_vllm_fa2_C::fwd_kvcache _vllm_fa2_C::varlen_fwd _vllm_fa3_C::fwd sgl_kernel::fwd "
+        "_diffusers_flash_attn_3::_flash_attn_forward",
         "flash_attn::_flash_attn_backward flash_attn::_flash_attn_varlen_backward "
         "flash_attn_2::bwd flash_attn_2::varlen_bwd "
         "flash_attn_3::bwd flash_attn_3::_flash_attn_backward",
@@ -93,15 +96,6 @@ _HUB = re.compile(
     r"::(?:varlen_)?(?P<way>fwd|bwd)(?:_kvcache)?"
 )
 
-# Hand-written attention is told by its arithmetic: a softmax between two batched matrix products.
-# A plain `aten::mm` proves nothing: a gate between two weights looks the same in a profile.
-SOFTMAX_OPERATORS = frozenset({"aten::_softmax", "aten::_masked_softmax"})
-SOFTMAX_BACKWARD = frozenset({"aten::_softmax_backward_data", "aten::_masked_softmax_backward"})
-MATMUL_OPERATORS = frozenset({"aten::bmm", "aten::baddbmm"})
-PROJECTIONS = frozenset({"aten::linear"})  # their products are with weights
-# PyTorch's fast path of nn.MultiheadAttention: arithmetic inside one operator.
-FAST_PATHS = frozenset({"aten::_native_multi_head_attention"})
-
 
 def what_ran(name: str) -> Ran | None:
     """What an operator's name proves, or None where it proves nothing."""
@@ -111,3 +105,14 @@ def what_ran(name: str) -> Ran | None:
         if match:
             return Ran("flash_attn", "flash", backward=match["way"] == "bwd")
     return known
+
+
+def flash_forward_operators() -> tuple[str, ...]:
+    """Every FlashAttention operator of the table that computes attention, registered or not."""
+    return tuple(n for n, ran in OPERATORS.items() if ran.family == "flash" and not ran.backward)
+
+
+def is_flash_forward(name: str) -> bool:
+    """Whether an operator's name is one of FlashAttention's, the kernel hub's included."""
+    ran = what_ran(name)
+    return ran is not None and ran.family == "flash" and not ran.backward
