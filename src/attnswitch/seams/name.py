@@ -41,10 +41,17 @@ def install() -> None:
 def _switch(modeling_utils: Any) -> None:
     from transformers.configuration_utils import PretrainedConfig
 
-    from attnswitch.seams.names import autoset, checking, config_writes, construction
+    from attnswitch.seams.names import (
+        autoset,
+        checking,
+        config_writes,
+        construction,
+        flash_path,
+    )
 
     model_class = modeling_utils.PreTrainedModel
     checking.install(model_class)
     autoset.install(model_class)
+    flash_path.install(model_class)
     construction.install(model_class)
     config_writes.install(PretrainedConfig)
