@@ -73,11 +73,12 @@ def arm() -> None:
 
 
 def _at_each_call(watch: Callable[..., Any]) -> None:
-    """Let `watch` stand around every SDPA call from now on."""
+    """Let `watch` stand around every call of SDPA, and of a package that we answer for."""
     from attnswitch.seams import operator
+    from attnswitch.seams.package.attention import run
 
     operator.install()
-    operator.watch = watch
+    operator.watch = run.watch = watch
 
 
 def armed() -> bool:

@@ -44,7 +44,7 @@ def takes_sdpa(model: Any, site: Site) -> bool:
     if site.reach != "interface":
         return site.reach == "operator"
     owner, module = type(model), model
-    for name in site.path.split("."):
+    for name in steps_to(site.path):
         module = getattr(module, name)
         if hasattr(module, "_supports_sdpa"):
             owner = type(module)
@@ -61,11 +61,16 @@ def find_entries(model: Any, paths: Iterable[str]) -> list[Any]:
     entries: dict[int, Any] = {id(model): model}
     for path in paths:
         module = model
-        for depth, name in enumerate(path.split(".")[:-1]):
+        for depth, name in enumerate(steps_to(path)[:-1]):
             module = getattr(module, name)
             if depth == 0 or hasattr(module, "_supports_sdpa"):
                 entries.setdefault(id(module), module)
     return list(entries.values())
+
+
+def steps_to(path: str) -> list[str]:
+    """The attributes that lead from a model to a module; none to the model itself."""
+    return path.split(".") if path else []
 
 
 def is_attention(module: Any) -> bool:

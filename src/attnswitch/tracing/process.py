@@ -110,7 +110,8 @@ class ProcessTrace:
     def _sdpa(self, query: Any, carry_out: Callable[[], Any]) -> Any:
         import torch
 
-        if self._passes.inside or type(query) not in (torch.Tensor, torch.nn.Parameter):
+        inside = self._passes.inside or self._calls.inside
+        if inside or type(query) not in (torch.Tensor, torch.nn.Parameter):
             return carry_out()
         return self._calls.run(query, carry_out)
 
@@ -136,7 +137,7 @@ class ProcessTrace:
             counted[operator] += times
         rest = Ledger()
         for operator, times in counted.items():
-            missing = times - self._ledger.forward_calls_of([operator])
+            missing = times - self._ledger.times_of([operator])
             ran = what_ran(operator)
             if missing > 0 and ran is not None:
                 phases = {phase for (name, phase) in self._flash if name == operator}

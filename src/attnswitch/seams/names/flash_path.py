@@ -3,10 +3,11 @@
 What a project does with FlashAttention is more than a kernel: rows are packed, and told apart by
 `cu_seqlens`, by position ids that start again, or by a function of the project's own in the place
 of transformers' `_get_unpad_data`; windows and softcaps are passed on; a function or a class of its
-own is registered under the name "flash_attention_2". SDPA knows nothing of all that and would attend
-across the packed sequences. So a model that was asked for FlashAttention, and whose class has
-such code, keeps it, the name included. The check whether the package works is passed over, and
-where the package is missing its functions are those of the package seam, which carries the request out.
+own is registered under the name "flash_attention_2". SDPA knows nothing of all that, and would
+attend across the packed sequences. So a model that was asked for FlashAttention, and whose class
+has such code, keeps it, the name included. The check whether the package works is passed over, and
+where the package is missing its functions are those of the package seam, which carries the request
+out.
 """
 
 from __future__ import annotations
@@ -44,10 +45,11 @@ def provide() -> None:
     Looked for in modules that ask that question, each once.
     """
     for name, module in list(sys.modules.items()):
-        if name in _provided or not any(word in getattr(module, "__dict__", ()) for word in _TELLING):
+        contents = getattr(module, "__dict__", {})
+        if name in _provided or not any(word in contents for word in _TELLING):
             continue
         _provided.add(name)
-        contents, functions = vars(module), _functions()
+        functions = _functions()
         for word in _globals_used(module) & set(functions):
             if contents.get(word) is None:
                 if word in contents:
@@ -97,7 +99,7 @@ def _code_of(module: Any) -> Iterator[CodeType]:
 
 
 def _passing(original: Any) -> Any:
-    """The check of 4.36 to 4.53, which raises where the package is missing or nothing is on CUDA."""
+    """The check of 4.36 to 4.53: it raises where the package is missing, or nothing is on CUDA."""
 
     @functools.wraps(original)
     def enable(cls: Any, config: Any, *args: Any, **kwargs: Any) -> Any:
@@ -111,7 +113,7 @@ def _passing(original: Any) -> Any:
 
 
 def _install_utilities(utilities: Any) -> None:
-    """From 4.54 the functions are fetched at the first call, and kept with the name they are for."""
+    """From 4.54 the functions are fetched at the first call, and kept with the name asked for."""
     if hasattr(utilities, "_lazy_imports"):
         utilities._lazy_imports = _fetching(utilities, utilities._lazy_imports)
 
@@ -127,8 +129,9 @@ def _fetching(utilities: Any, original: Any) -> Any:
         attend = ["flash_attn_func", "flash_attn_varlen_func"]
         if hasattr(utilities, "_flash_with_kvcache_fn"):
             attend.append("flash_attn_with_kvcache")
-        return (*(ours[name] for name in attend), *(
-            getattr(utilities, f"_{name}", ours[name]) for name in ("pad_input", "unpad_input")
-        ))
+        return (
+            *(ours[name] for name in attend),
+            *(getattr(utilities, f"_{name}", ours[name]) for name in ("pad_input", "unpad_input")),
+        )
 
     return fetch

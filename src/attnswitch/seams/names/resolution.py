@@ -22,13 +22,14 @@ def choice_in_force() -> Choice | None:
 
 
 def wanted_name(choice: Choice, model_class: Any, config: Any, asked: Any) -> str:
-    """What `model_class` is to use instead of `asked`: "sdpa", "eager", or a name that leads to code
-    whose own calls are switched.
+    """What `model_class` is to use instead of `asked`: "sdpa", "eager", or a name that leads to
+    code whose own calls are switched.
 
-    Such names are a function that the project registered itself, and FlashAttention's, where the
-    class has code for it (`flash_path`). A model made of other models gets "sdpa" otherwise, which
-    its parts resolve again, each for itself. A class with only arithmetic of its own keeps it
-    ("eager") where that meets the request: it is standard attention, and no FlashAttention.
+    Such names are that of a function which the project registered itself, and FlashAttention's
+    where the class has code for it (`flash_path`). A model made of other models gets "sdpa"
+    otherwise, which its parts resolve again, each for itself. A class with only arithmetic of its
+    own keeps it ("eager") where that meets the request: it is standard attention, and no
+    FlashAttention.
 
     Raises:
         UnavailableError: the request cannot be met by the class's own arithmetic.
@@ -44,7 +45,7 @@ def wanted_name(choice: Choice, model_class: Any, config: Any, asked: Any) -> st
         wanted = asked if asked in attention_table() else FLASH
     elif supports_sdpa(model_class) or is_composite(config):
         wanted = "sdpa"
-    elif eager_only.reaches(model_class) or _own_code_meets(choice):
+    elif eager_only.reaches(model_class) or own_code_meets(choice):
         wanted = "eager"
     elif has_flash_path(model_class):
         wanted = FLASH
@@ -100,7 +101,7 @@ def _config_class() -> type:
     return PretrainedConfig
 
 
-def _own_code_meets(choice: Choice) -> bool:
+def own_code_meets(choice: Choice) -> bool:
     """Eager code is standard attention; it is not the one backend that was asked for by name."""
     return choice.bars_flash and all(c.requested not in CATALOGUE for c in choice.possible)
 
