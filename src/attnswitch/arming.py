@@ -58,7 +58,7 @@ def arm() -> None:
     from attnswitch.switch import as_request, put_in_force
 
     require_torch()
-    guard.on_trip.append(lambda trip: checkin.note(checkin.TRIPPED, str(trip)))
+    guard.on_trip.append(_note_trip)
     word = os.environ.get(REQUEST_VARIABLE)
     if word is not None:
         put_in_force(as_request(word, REQUEST_VARIABLE, origin="environment"))
@@ -70,6 +70,10 @@ def arm() -> None:
         process.write_receipts_to(receipt, _at_each_call)
     _armed = True
     checkin.note(checkin.ARMED)
+
+
+def _note_trip(trip: Any) -> None:
+    checkin.note(checkin.TRIPPED, str(trip))
 
 
 def _at_each_call(watch: Callable[..., Any]) -> None:

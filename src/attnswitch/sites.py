@@ -74,9 +74,10 @@ def steps_to(path: str) -> list[str]:
 
 
 def is_attention(module: Any) -> bool:
-    """Whether the class of `module` computes attention: by its name, or because its own forward
-    calls PyTorch's scaled_dot_product_attention (Inkling2BlockAttentionResidual does)."""
-    if _ATTENTION_CLASS.search(type(module).__name__):
+    """Whether the class of `module` computes attention: by its name or that of a class it is made
+    from (LlamaFlashAttention2ForPackedTraining), or because its own forward calls PyTorch's
+    scaled_dot_product_attention (Inkling2BlockAttentionResidual does)."""
+    if any(_ATTENTION_CLASS.search(klass.__name__) for klass in type(module).__mro__):
         return True
     code = getattr(type(module).forward, "__code__", None)
     return code is not None and "scaled_dot_product_attention" in code.co_names
@@ -98,8 +99,8 @@ def role_of(path: str, module: Any = None) -> Role:
         for role, words in _ROLE_WORDS:
             if word in words:
                 return role
-    if module is not None and _is_causal(module):
-        return "language_model"
+    if module is not None and (_is_causal(module) or hasattr(module, "rotary_emb")):
+        return "language_model"  # before 4.36 Llama's attention does not say that it is causal
     return "other"
 
 

@@ -19,6 +19,7 @@ from typing import Any
 
 from attnswitch import guard, intent
 from attnswitch.tracing.calls import CallWatcher
+from attnswitch.tracing.disobeyed import disobeyed
 from attnswitch.tracing.events import Seen
 from attnswitch.tracing.ledger import Ledger
 from attnswitch.tracing.operators import what_ran
@@ -148,7 +149,7 @@ class ProcessTrace:
 
     def record(self) -> dict[str, Any]:
         """The record `attnswitch.trace/1`, with which process this was."""
-        choice = intent.of_process()
+        choice, receipts = intent.of_process(), self.receipts()
         return {
             "schema": "attnswitch.trace/1",
             "process": {
@@ -158,8 +159,9 @@ class ProcessTrace:
                 "requested": choice.requested if choice else None,
                 "guarded": guard.is_up(),
                 "stopped": [str(trip) for trip in guard.tripped],
+                "disobeyed": disobeyed(receipts),
             },
-            "receipts": [receipt.to_json() for receipt in self.receipts()],
+            "receipts": [receipt.to_json() for receipt in receipts],
         }
 
 
