@@ -58,7 +58,7 @@ def arm() -> None:
     from attnswitch.switch import as_request, put_in_force
 
     require_torch()
-    guard.on_trip.append(lambda trip: checkin.note(checkin.TRIPPED, str(trip)))
+    guard.on_trip.append(_note_trip)
     word = os.environ.get(REQUEST_VARIABLE)
     if word is not None:
         put_in_force(as_request(word, REQUEST_VARIABLE, origin="environment"))
@@ -72,12 +72,17 @@ def arm() -> None:
     checkin.note(checkin.ARMED)
 
 
+def _note_trip(trip: Any) -> None:
+    checkin.note(checkin.TRIPPED, str(trip))
+
+
 def _at_each_call(watch: Callable[..., Any]) -> None:
-    """Let `watch` stand around every SDPA call from now on."""
+    """Let `watch` stand around every call of SDPA, and of a package that we answer for."""
     from attnswitch.seams import operator
+    from attnswitch.seams.package.attention import run
 
     operator.install()
-    operator.watch = watch
+    operator.watch = run.watch = watch
 
 
 def armed() -> bool:

@@ -13,6 +13,8 @@ from typing import Any
 from attnswitch.types import AttentionCall, Choice, RuledChoice
 
 MODULE_ATTRIBUTE = "_attnswitch_choice"
+# The range in a profile where the switch tries something out: not the program's own attention.
+TRIAL = "attnswitch.trial"
 
 _process: list[Choice] = []
 _barring_plans: list[object] = []

@@ -52,7 +52,7 @@ def takes_sdpa(model: Any, site: Site) -> bool:
     if site.reach != "interface":
         return site.reach == "operator"
     owner, module = type(model), model
-    for name in site.path.split("."):
+    for name in steps_to(site.path):
         module = getattr(module, name)
         if hasattr(module, "_supports_sdpa"):
             owner = type(module)
@@ -69,17 +69,23 @@ def find_entries(model: Any, paths: Iterable[str]) -> list[Any]:
     entries: dict[int, Any] = {id(model): model}
     for path in paths:
         module = model
-        for depth, name in enumerate(path.split(".")[:-1]):
+        for depth, name in enumerate(steps_to(path)[:-1]):
             module = getattr(module, name)
             if depth == 0 or hasattr(module, "_supports_sdpa"):
                 entries.setdefault(id(module), module)
     return list(entries.values())
 
 
+def steps_to(path: str) -> list[str]:
+    """The attributes that lead from a model to a module; none to the model itself."""
+    return path.split(".") if path else []
+
+
 def is_attention(module: Any) -> bool:
-    """Whether the class of `module` computes attention: by its name, or because its own forward
-    calls PyTorch's scaled_dot_product_attention (Inkling2BlockAttentionResidual does)."""
-    if _ATTENTION_CLASS.search(type(module).__name__):
+    """Whether the class of `module` computes attention: by its name or that of a class it is made
+    from (LlamaFlashAttention2ForPackedTraining), or because its own forward calls PyTorch's
+    scaled_dot_product_attention (Inkling2BlockAttentionResidual does)."""
+    if any(_ATTENTION_CLASS.search(klass.__name__) for klass in type(module).__mro__):
         return not _is_linear(type(module))
     code = getattr(type(module).forward, "__code__", None)
     return code is not None and "scaled_dot_product_attention" in code.co_names
@@ -88,7 +94,7 @@ def is_attention(module: Any) -> bool:
 def _is_linear(module_class: type) -> bool:
     """Whether an attention class is a recurrence or a linear form: named so, and its code takes no
     softmax and calls no attention function (KimiLinearAttention does: the model is called so)."""
-    if not _LINEAR_CLASS.search(module_class.__name__):
+    if not any(_LINEAR_CLASS.search(klass.__name__) for klass in module_class.__mro__):
         return False
     names = _names_used(module_class)
     softmax = {"softmax", "Softmax", "ALL_ATTENTION_FUNCTIONS", "scaled_dot_product_attention"}
@@ -111,8 +117,8 @@ def role_of(path: str, module: Any = None) -> Role:
         for role, words in _ROLE_WORDS:
             if word in words:
                 return role
-    if module is not None and _is_causal(module):
-        return "language_model"
+    if module is not None and (_is_causal(module) or hasattr(module, "rotary_emb")):
+        return "language_model"  # before 4.36 Llama's attention does not say that it is causal
     return "other"
 
 

@@ -97,7 +97,15 @@ def put_in_force(request: Request) -> Choice:
         RequestError: it contradicts the environment's request, and neither is an override.
     """
     torch = require_torch()
-    from attnswitch.seams import checkpointing, compiled, fastpath, operator, package, refusion
+    from attnswitch.seams import (
+        checkpointing,
+        compiled,
+        fastpath,
+        name,
+        operator,
+        package,
+        refusion,
+    )
 
     choice = _choice_for_process(torch, request)
     request, choice, overrides = _against_ruling(torch, request, choice)
@@ -107,6 +115,7 @@ def put_in_force(request: Request) -> Choice:
     _install_name_seam()
     with ExitStack() as undo:
         undo.callback(lambda: compiled.forget(_tag()))
+        undo.callback(name.rest)
         if overrides:
             undo.callback(guard.suspend())
         if choice.bars_flash:

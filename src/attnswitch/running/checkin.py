@@ -21,24 +21,26 @@ TRIPPED = "tripped"  # a forbidden kernel was stopped
 UNWRITTEN = "unwritten"  # a receipt could not be written
 WRITTEN = "written"  # a receipt was written
 RAN = "ran"  # a kernel that is required ran
+DISOBEYED = "disobeyed"  # a place ran something else than it was asked for
 
 _numbers = count()
 
 
-def note(kind: str, text: str = "") -> None:
-    """Leave a note of `kind` for the `attnswitch run` above this process; without one, nothing.
+def note(kind: str, text: str = "") -> bool:
+    """Leave a note of `kind` for the `attnswitch run` above this process; False without one.
 
     A folder that is gone means that `run` has ended and nobody listens: no error.
     """
     folder = os.environ.get(VARIABLE)
     if not folder:
-        return
+        return False
     path = os.path.join(folder, f"{kind}-{os.getpid()}-{next(_numbers)}")
     try:
         with open(path, "x", encoding="utf-8") as file:
             file.write(text)
     except OSError:
-        pass
+        return False
+    return True
 
 
 def claim(what: str) -> bool:

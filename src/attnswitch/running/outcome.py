@@ -37,6 +37,7 @@ def judge(notes: Notes, status: int, *, required: str | None, receipt: Path | No
         messages.append(f"a forbidden kernel was stopped {ending}: {tripped[0]}{_more(tripped)}")
     if required and notes.count(checkin.ARMED) and not notes.count(checkin.RAN):
         messages.append(f"--require {required}: no {required} attention kernel ran")
+    messages += [f"not everything obeyed: {t}" for t in notes.of(checkin.DISOBEYED)]
     messages += [f"a receipt could not be written: {t}" for t in notes.of(checkin.UNWRITTEN)]
     told = notes.count(checkin.WRITTEN) or notes.count(checkin.UNWRITTEN)
     if receipt and notes.count(checkin.ARMED) and not told:

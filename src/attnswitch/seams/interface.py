@@ -16,7 +16,7 @@ import torch
 from attnswitch import intent
 from attnswitch.backends import attend_with
 from attnswitch.errors import UnavailableError
-from attnswitch.seams import own_eager
+from attnswitch.seams import own_eager, packed_rows
 from attnswitch.types import AttentionCall
 
 _original: Callable[..., Any] | None = None
@@ -87,6 +87,9 @@ def attend_at_site(
             module, query, key, value, attention_mask, dropout, scaling, causal, **kwargs
         )
     _refuse_what_is_not_implemented(choice, kwargs)
+    if attention_mask is None and kwargs.get("cu_seq_lens_q") is not None:
+        asked = {"causal": bool(wanted), "dropout_p": dropout, "scale": scaling}
+        return packed_rows.attend(choice.backend, query, key, value, asked, kwargs), None
     if causal and key.shape[2] > rows:
         key, value = key[:, :, :rows], value[:, :, :rows]
     bias = kwargs.get("position_bias")

@@ -42,7 +42,7 @@ def rename(model: Any, names: dict[str, str]) -> Undo:
 def _chain(model: Any, path: str) -> list[Any]:
     """The model and every module on the way to `path`."""
     chain = [model]
-    for name in path.split("."):
+    for name in path.split(".") if path else []:
         chain.append(getattr(chain[-1], name))
     return chain
 

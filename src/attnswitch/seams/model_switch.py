@@ -8,6 +8,7 @@ run the model's own eager code gets its mask in that code's form (`own_eager`).
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -16,7 +17,16 @@ import torch
 from attnswitch import intent
 from attnswitch.backends.catalogue import family_of
 from attnswitch.errors import RequestError
-from attnswitch.seams import interface, model_hooks, operator, own_eager, refusion
+from attnswitch.seams import (
+    checkpointing,
+    interface,
+    model_hooks,
+    operator,
+    own_eager,
+    package,
+    refusion,
+)
+from attnswitch.seams.names.resolution import is_projects_own, names_flash
 from attnswitch.types import Choice, Site
 
 Undo = Callable[[], None]
@@ -40,10 +50,16 @@ def carry_out(
     if not active:
         return
     refusion.install()
-    _switch_interface(model, modules, choices, active, undo)
+    checkpointing.install()
+    own = {p for p, c in active.items() if _runs_projects_function(modules[p], c)}
+    if own:
+        package.hold()
+        undo.append(package.release)
+    followed = {path: c for path, c in active.items() if path not in own}
+    _switch_interface(model, modules, choices, followed, undo)
     for path, choice in active.items():
         undo.append(model_hooks.mark(modules[path], choice))
-        if _site(choice).reach == "operator":
+        if path in own or _site(choice).reach == "operator":
             _switch_operator(modules[path], choice, undo)
     _bar(modules, active, all(c.bars_flash for c in choices.values()), entries, undo)
 
@@ -55,6 +71,27 @@ def _is_active(choice: Choice) -> bool:
 def _site(choice: Choice) -> Site:
     assert choice.site is not None
     return choice.site
+
+
+def _runs_projects_function(module: Any, choice: Choice) -> bool:
+    """Whether a site calls a function that the project put in the place of FlashAttention's.
+
+    Its own calls are switched then, and not its name: it may pack sequences. A function under a
+    name of its own gets no mask from transformers unless the project sees to it; there the site is
+    switched to SDPA and SDPA's mask, and that is said.
+    """
+    asked = getattr(getattr(module, "config", None), "_attn_implementation", None)
+    follows_table = _site(choice).reach == "interface" and choice.backend != "eager"
+    if not follows_table or not is_projects_own(asked):
+        return False
+    if not names_flash(asked):
+        warnings.warn(
+            f"attnswitch: {choice.source} switches sites with the attention function {asked!r} of "
+            "the project's own to SDPA and its masks; that function does not run",
+            stacklevel=5,
+        )
+        return False
+    return True
 
 
 def _switch_operator(module: Any, choice: Choice, undo: list[Undo]) -> None:

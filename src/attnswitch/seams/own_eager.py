@@ -36,7 +36,7 @@ def function_of(module: Any) -> Callable[..., Any] | None:
     for klass in type(module).__mro__:
         function = getattr(sys.modules.get(klass.__module__), FUNCTION, None)
         if function is not None:
-            return function
+            return getattr(function, "_attnswitch_own", function)  # not a fallback: asked for
     return None
 
 

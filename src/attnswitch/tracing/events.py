@@ -11,7 +11,7 @@ from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from attnswitch import guard
+from attnswitch import guard, intent
 from attnswitch.operators import Ran, is_flash_forward, what_ran
 from attnswitch.tracing.arithmetic import (
     FAST_PATHS,
@@ -30,8 +30,8 @@ from attnswitch.types import Site
 
 RANGE_PREFIX = "attnswitch.site:"
 # What torch.compile does is recorded under names that end so. Operators inside were traced on
-# stand-ins of tensors; none of them ran.
-_COMPILING = "(dynamo_timed)"
+# stand-ins of tensors; none of them ran. Nor does what the switch itself tries out count.
+_PASSED_OVER = ("(dynamo_timed)", intent.TRIAL)
 _SDPA = "aten::scaled_dot_product_attention"
 _NODE = "autograd::engine::evaluate_function: "
 _SAFE_SOFTMAX = "aten::_safe_softmax"  # in SDPA's math kernel; autograd knows it by this name
@@ -106,7 +106,7 @@ def attention_in(
             or what_ran(name)
             or name.startswith(_NODE)
             or (name.startswith(RANGE_PREFIX) and (own is None or name in own))
-            or name.endswith(_COMPILING)
+            or name.endswith(_PASSED_OVER)
         ) and not is_on_device(raw):
             event = _Event(name, *span_of(raw), raw)
             by_thread.setdefault(raw.start_thread_id(), []).append(event)
@@ -170,8 +170,8 @@ class _Reader:
         for event in events:
             while open_events and open_events[-1].end <= event.start:
                 open_events.pop()
-            compiling = any(e.name.endswith(_COMPILING) for e in open_events)
-            if not compiling and not event.name.endswith(_COMPILING):
+            passed_over = any(e.name.endswith(_PASSED_OVER) for e in open_events)
+            if not passed_over and not event.name.endswith(_PASSED_OVER):
                 self._read_one(event, open_events)
             open_events.append(event)
         for fast_path, site, steps in self._arithmetic.values():

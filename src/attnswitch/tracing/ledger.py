@@ -71,6 +71,7 @@ class Ledger:
     def __init__(self) -> None:
         self._tallies: dict[Any, Tally] = {}
         self._known: dict[tuple[str, Any], Counter[_Ran]] = {}
+        self._operators: dict[tuple[str, Any], dict[_Ran, float]] = {}  # how often a call ran them
         self._pending: list[Call] = []
         self._fingerprinted: set[tuple[str, Any]] = set()
         self._looked_at: Counter[tuple[str, Any]] = Counter()
@@ -127,6 +128,7 @@ class Ledger:
             self._fingerprinted.discard(call.key)
             # What is compiled as one holds many sites; each evaluation in it is a call.
             divide = times[call.name] if not call.site.path else 10**9
+            self._operators[call.key] = {k: n / times[call.name] for k, n in ran.items()}
             self._known[call.key] = Counter(
                 {key: max(1, count // divide) for key, count in ran.items()}
             )
@@ -166,6 +168,8 @@ class Ledger:
             counted = any(map(is_flash_forward, tally.executed)) and guard.can_pass_through()
             looks = 0 if backend is None else min(looked_at, call.times)
             tally.seen += times if counted else looks * evaluations
+            often = self._operators.get(call.key, {}).get((backend, family), evaluations)
+            tally.operators += call.times * often
             tally.unguarded += times * (not call.guarded)
             tally.not_everywhere += times * (not call.everywhere)
 
@@ -189,13 +193,14 @@ class Ledger:
         tally.note(one)
         tally.calls += times
         tally.seen += times
+        tally.operators += times
         tally.unguarded += times * (not guarded)
         tally.not_everywhere += times * (not guarded)
 
-    def forward_calls_of(self, operators: Iterable[str]) -> int:
-        """How many calls the ledger holds that ran one of these operators."""
+    def times_of(self, operators: Iterable[str]) -> int:
+        """How many times one of these operators ran in the calls that the ledger holds."""
         wanted = set(operators)
-        return sum(t.calls for t in self._tallies.values() if wanted & set(t.executed))
+        return round(sum(t.operators for t in self._tallies.values() if wanted & set(t.executed)))
 
     def receipts(self) -> list[Receipt]:
         """One receipt a tally, in the order the sites first ran."""

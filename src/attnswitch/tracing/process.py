@@ -20,6 +20,7 @@ from typing import Any
 from attnswitch import guard, intent
 from attnswitch.operators import what_ran
 from attnswitch.tracing.calls import CallWatcher
+from attnswitch.tracing.disobeyed import disobeyed
 from attnswitch.tracing.events import Seen
 from attnswitch.tracing.ledger import Ledger
 from attnswitch.tracing.passes import PassWatcher
@@ -110,7 +111,8 @@ class ProcessTrace:
     def _sdpa(self, query: Any, carry_out: Callable[[], Any]) -> Any:
         import torch
 
-        if self._passes.inside or type(query) not in (torch.Tensor, torch.nn.Parameter):
+        inside = self._passes.inside or self._calls.inside
+        if inside or type(query) not in (torch.Tensor, torch.nn.Parameter):
             return carry_out()
         return self._calls.run(query, carry_out)
 
@@ -136,7 +138,7 @@ class ProcessTrace:
             counted[operator] += times
         rest = Ledger()
         for operator, times in counted.items():
-            missing = times - self._ledger.forward_calls_of([operator])
+            missing = times - self._ledger.times_of([operator])
             ran = what_ran(operator)
             if missing > 0 and ran is not None:
                 phases = {phase for (name, phase) in self._flash if name == operator}
@@ -147,7 +149,7 @@ class ProcessTrace:
 
     def record(self) -> dict[str, Any]:
         """The record `attnswitch.trace/1`, with which process this was."""
-        choice = intent.of_process()
+        choice, receipts = intent.of_process(), self.receipts()
         return {
             "schema": "attnswitch.trace/1",
             "process": {
@@ -157,8 +159,9 @@ class ProcessTrace:
                 "requested": choice.requested if choice else None,
                 "guarded": guard.is_up(),
                 "stopped": [str(trip) for trip in guard.tripped],
+                "disobeyed": disobeyed(receipts),
             },
-            "receipts": [receipt.to_json() for receipt in self.receipts()],
+            "receipts": [receipt.to_json() for receipt in receipts],
         }
 
 

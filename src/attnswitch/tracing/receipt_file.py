@@ -37,6 +37,7 @@ class ReceiptFile:
         self._process = os.getpid()
         self._last: float | None = None
         self._complained = False
+        self._told: set[str] = set()
         self._lock = threading.Lock()
 
     def claim(self) -> None:
@@ -72,12 +73,23 @@ class ReceiptFile:
         if not self._lock.acquire(blocking=False):
             return  # another thread is writing
         try:
-            _replace(self._path, self._record())
+            record = self._record()
+            _replace(self._path, record)
             checkin.note(checkin.WRITTEN, str(self._path))
+            self._tell(record["process"]["disobeyed"])
         except Exception as error:
             self._complain(error)
         finally:
             self._lock.release()
+
+    def _tell(self, disobeyed: list[str]) -> None:
+        """Say where a request was not followed: to the `attnswitch run` above, or here."""
+        for line in disobeyed:
+            if line in self._told:
+                continue
+            self._told.add(line)
+            if not checkin.note(checkin.DISOBEYED, line):
+                sys.stderr.write(f"attnswitch: {line}\n")
 
     def _complain(self, error: Exception) -> None:
         message = f"{self._path}: {error}"

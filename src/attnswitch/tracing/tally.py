@@ -20,6 +20,7 @@ class Tally:
 
     Of `calls`, `seen` were looked at one by one, by the profiler or at FlashAttention's operators;
     the others were counted, and taken for what the last profiled call of their form ran.
+    `operators` is how often its operators ran: packed sequences may take one each in one call.
     `unguarded` and `not_everywhere` count those in which FlashAttention was not barred on the
     thread, or in the whole process.
     """
@@ -33,6 +34,7 @@ class Tally:
     masks: list[str] = field(default_factory=list)
     calls: int = 0
     seen: int = 0
+    operators: float = 0.0
     unguarded: int = 0
     not_everywhere: int = 0
     asked: Choice | None = None

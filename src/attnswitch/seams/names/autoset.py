@@ -34,6 +34,8 @@ def _rewriting(original: Any) -> Any:
         asked = getattr(config, "_attn_implementation_internal", None)
         if use_flash_attention_2:
             asked = "flash_attention_2"
+        if isinstance(asked, dict):  # one name a part, which each part resolves for itself
+            return original(cls, config, False, *args, **kwargs)
         name = wanted_name(choice, cls, config, asked)
         # None means "SDPA where you can", so that a model of models without it does not fail.
         config._attn_implementation_internal = None if name == "sdpa" else name

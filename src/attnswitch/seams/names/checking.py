@@ -9,7 +9,8 @@ from __future__ import annotations
 import functools
 from typing import Any
 
-from attnswitch.seams.names.resolution import choice_in_force, wanted_name
+from attnswitch.seams.names import flash_path
+from attnswitch.seams.names.resolution import choice_in_force, names_flash, wanted_name
 
 METHODS = ("_check_and_adjust_attn_implementation", "get_correct_attn_implementation")
 
@@ -25,11 +26,14 @@ def _rewriting(original: Any) -> Any:
     @functools.wraps(original)
     def resolve(self: Any, attn_implementation: Any = None, *args: Any, **kwargs: Any) -> Any:
         choice = choice_in_force()
-        name = attn_implementation
-        if choice is not None:
-            name = wanted_name(choice, type(self), self.config, attn_implementation)
-            if name == "sdpa":
-                name = None  # "what you can": sdpa, or eager for a model of models without it
-        return original(self, name, *args, **kwargs)
+        if choice is None:
+            return original(self, attn_implementation, *args, **kwargs)
+        name = wanted_name(choice, type(self), self.config, attn_implementation)
+        if names_flash(name):
+            # What is checked and loaded now would be the package, or a kernel from the hub.
+            flash_path.provide()
+            return name
+        # None means "what you can": sdpa, or eager for a model of models without it.
+        return original(self, None if name == "sdpa" else name, *args, **kwargs)
 
     return resolve

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from typing import Any
 
-from attnswitch.seams.names import eager_only, flash_classes
+from attnswitch.seams.names import copies, eager_only, fallbacks, flash_classes, flash_path
 from attnswitch.seams.names.resolution import choice_in_force
 
 # From 4.45 to 4.53 a configuration that was resolved once says so, and is not resolved again.
@@ -20,7 +20,10 @@ def install(model_class: Any) -> None:
     def construct(self: Any, config: Any, *args: Any, **kwargs: Any) -> None:
         if choice_in_force() is not None:
             eager_only.redirect(type(self))
+            copies.redirect(type(self))
             flash_classes.redirect(type(self))
+            flash_path.provide()
+            fallbacks.watch(type(self))
             if getattr(config, _RESOLVED_BEFORE, False):
                 setattr(config, _RESOLVED_BEFORE, False)
         original(self, config, *args, **kwargs)

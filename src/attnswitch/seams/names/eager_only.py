@@ -15,7 +15,7 @@ from typing import Any
 
 from attnswitch import intent
 from attnswitch.seams.completed_import import when_complete
-from attnswitch.seams.names import old_forwards
+from attnswitch.seams.names import copies, old_forwards
 from attnswitch.seams.names.resolution import refuse_rules
 
 # {module: {attention class: its forward by way of SDPA}}
@@ -36,7 +36,8 @@ def install() -> None:
 def reaches(model_class: Any) -> bool:
     """Whether the attention of a model class without SDPA support is redirected here."""
     redirect(model_class)
-    return any(klass.__module__ in _reached for klass in model_class.__mro__)
+    ours = any(klass.__module__ in _reached for klass in model_class.__mro__)
+    return ours or copies.reaches(model_class)
 
 
 def redirect(model_class: Any) -> None:

@@ -1,8 +1,9 @@
 """Attention classes for FlashAttention that a project builds itself, in 4.36 to 4.47.
 
 `LLAMA_ATTENTION_CLASSES["flash_attention_2"](config)` and `LlamaFlashAttention2(config)` need no
-name: the class was picked by hand. Under a request such a class runs the forward of its SDPA
-sibling (or, for 'eager', of the plain class), which takes the same weights.
+name: the class was picked by hand, and the model around it makes masks for another name. Given
+SDPA's mask, such a class runs the forward of its SDPA sibling, which takes the same weights; for
+'eager', that of the plain class.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ import sys
 from typing import Any
 
 from attnswitch import intent
-from attnswitch.errors import UnavailableError
 from attnswitch.seams.names.resolution import refuse_rules
 
 _FLASH, _SDPA, _PLAIN = "FlashAttention2", "SdpaAttention", "Attention"
@@ -46,15 +46,13 @@ def _switched(own: Any, sdpa: Any, plain: Any) -> Any:
         if choice is None or choice.backend == "auto":
             return own(self, hidden_states, attention_mask, *args, **kwargs)
         refuse_rules(choice, self)
-        if sdpa is None and choice.backend != "eager":
-            raise UnavailableError(
-                f"{choice.source} asks for {choice.requested!r}, but {type(self).__name__} has no "
-                "form that uses SDPA in this transformers",
-                remedy="Ask for 'eager' or 'auto'",
-            )
-        taken = plain if choice.backend == "eager" else sdpa
-        mask = _additive(attention_mask, hidden_states, getattr(self, "is_causal", False))
-        return taken.forward(self, hidden_states, mask, *args, **kwargs)
+        if choice.backend == "eager":
+            causal = getattr(self, "is_causal", False)
+            mask = _additive(attention_mask, hidden_states, causal)
+            return plain.forward(self, hidden_states, mask, *args, **kwargs)
+        if sdpa is not None and getattr(attention_mask, "ndim", 2) == 4:
+            return sdpa.forward(self, hidden_states, attention_mask, *args, **kwargs)
+        return own(self, hidden_states, attention_mask, *args, **kwargs)
 
     return forward
 

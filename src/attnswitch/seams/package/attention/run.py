@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
 from attnswitch import intent
 from attnswitch.errors import UnavailableError
 from attnswitch.seams.package.attention import rows_in_blocks, with_masks
 from attnswitch.seams.package.attention.call import AttentionCall, AttentionResult
 from attnswitch.seams.package.left_to_package import LeftToPackageError
 from attnswitch.types import Choice, RuledChoice
+
+# Called around each call made outside compiled code, with the query as SDPA has it: [B, H, T, D],
+# or [H, N, D] packed. The process's receipts stand here.
+watch: Callable[[torch.Tensor, Callable[[], Any]], Any] | None = None
 
 
 def run(call: AttentionCall) -> AttentionResult:
@@ -16,6 +25,12 @@ def run(call: AttentionCall) -> AttentionResult:
     Raises:
         UnavailableError: no request is in force, or the backend cannot take this call.
     """
+    if watch is not None and not torch.compiler.is_compiling():
+        return watch(call.query.transpose(-3, -2), lambda: _carry_out(call))
+    return _carry_out(call)
+
+
+def _carry_out(call: AttentionCall) -> AttentionResult:
     choice = intent.of_call()
     ruled = isinstance(choice, RuledChoice)
     if choice is not None:
