@@ -48,6 +48,9 @@ ALLOWED = {
     "doctor": {"environment", "policy", "backends", "tracing", "verification"},
     "models": {"environment", "policy", "sites"},
     "geometries": {"models"},
+    "estimating": {
+        "backends", "bench", "environment", "geometries", "hardware", "sites", "switch",
+    },
     "verification": {"backends", "switch", "sites", "tracing", "policy", "bench"},
     "comparison": {
         "switch", "tracing", "verification", "bench", "models", "policy", "environment", "backends",

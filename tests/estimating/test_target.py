@@ -17,6 +17,8 @@ def test_cards_are_found_as_people_write_them():
     assert card_of("Tesla V100").memory_bytes == (16 * GIB, 32 * GIB)
     assert card_of("v100-32GB").memory_bytes == (32 * GIB,)
     assert card_of("NVIDIA GeForce RTX 3090").name == "rtx3090"
+    assert all(card_of(card.title).name == card.name for card in CARDS.values())
+    assert card_of("NVIDIA RTX A6000").memory_bytes == (48 * GIB,)
     assert card_of("A100 80gb").memory_bytes == (80 * GIB,)
     assert card_of("cpu-amx") is None and card_of("rtx30") is None
     with pytest.raises(InputError, match="comes with 16 GB and 32 GB, not with 24 GB"):

@@ -205,7 +205,7 @@ def _begin(arguments: argparse.Namespace, grid: Grid, baseline: str | None) -> R
         "baseline": baseline,
     }
     return Run.begin(
-        shlex.join(["attnswitch", *arguments.words]),
+        shlex.join(["attnswitch", *arguments.command_line]),
         surroundings(),
         label=arguments.label,
         settings=settings,

@@ -19,7 +19,7 @@ _OF_THE_WHOLE = ("--json", "--report", "--plots", "--repeat")
 
 def run_repeated(arguments: argparse.Namespace) -> int:
     """Return 0; the first status that is not, where a process has one."""
-    command = [sys.executable, "-m", "attnswitch.cli.main", *_for_one(arguments.words)]
+    command = [sys.executable, "-m", "attnswitch.cli.main", *_for_one(arguments.command_line)]
     found: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:
         told = Path(folder) / "run.json"

@@ -52,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")
     if arguments.command != "run":  # a script's own warnings are its own
         os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
-    arguments.words = list(sys.argv[1:] if argv is None else argv)
+    arguments.command_line = list(sys.argv[1:] if argv is None else argv)
     try:
         return arguments.run(arguments)
     except AttnSwitchError as error:

@@ -98,7 +98,7 @@ def card_of(name: str) -> Card | None:
     plain = re.sub(r"^(nvidia|tesla|geforce)+", "", re.sub(r"[\s_-]", "", name.lower()))
     # The longest name first: "a100" before "a10".
     for word in sorted([*CARDS, *_SAME], key=len, reverse=True):
-        sized = re.fullmatch(rf"{word}(?:(\d+)(?:gb|gib))?", plain)
+        sized = re.fullmatch(rf"(?:rtx)?{word}(?:(\d+)(?:gb|gib))?", plain)
         if sized is not None:
             card = CARDS[_SAME.get(word, word)]
             return card if sized.group(1) is None else _variant(card, int(sized.group(1)))
