@@ -1,4 +1,4 @@
-"""Make small calls run as long ones do: scores in pieces, few kept, the others made twice."""
+"""Make small calls run as long ones do: a row's scores in pieces."""
 
 from __future__ import annotations
 
@@ -6,13 +6,10 @@ import pytest
 
 from attnswitch.backends.query_blocks import block_size
 
-KEPT = 300
+ROWS, KEYS = 24, 11
 
 
 def run_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep 300 scores a worker, and make 11 keys a piece."""
-    monkeypatch.setattr(block_size, "SCORE_ELEMENTS", KEPT)
-    monkeypatch.setattr(block_size, "OUTPUT_SHARE", 1 << 40)
-    monkeypatch.setattr(block_size, "FEWEST_LONG_ROWS", 1 << 40)
-    monkeypatch.setattr(block_size, "LONG_ROWS", 24)
-    monkeypatch.setattr(block_size, "PIECE_KEYS", 11)
+    """Take 24 query rows a block, and 11 keys a piece."""
+    monkeypatch.setattr(block_size, "ROWS", ROWS)
+    monkeypatch.setattr(block_size, "PIECE_KEYS", KEYS)

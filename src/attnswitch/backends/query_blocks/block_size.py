@@ -9,18 +9,12 @@ import torch
 # One worker's scores: 1 Mi elements, 4 MiB in fp32. On a core with 1.25 MiB of L2 (Ice Lake) blocks
 # of 256 to 450 rows (query rows × heads of a group) ran fastest, blocks of 64 took 1.25 to 1.4
 # times as long (each product reads all keys again), and above 512 rows the softmax slowed down: so
-# rows are bounded by ROWS while the keys are few, and by this budget, which bounds memory, where
-# they are many.
+# rows are bounded by ROWS. More keys than PIECE_KEYS come in pieces, which bounds memory; on a core
+# with 512 KiB of L2 (Zen 3) pieces of 2,048 keys took 1.00 and 1.01 times FlashAttention's time at
+# 2,980 and 7,290 tokens, pieces of 1,024 1.03 and 1.12, of 512 1.05 and 1.07.
 SCORE_ELEMENTS = 1 << 20
 ROWS = 448
-# Where that would leave fewer than FEWEST_LONG_ROWS rows, the forward pass takes LONG_ROWS all the
-# same: it computes scores in pieces of PIECE_KEYS keys, keeps as many as the budget holds, and
-# makes the others a second time when the maxima of the rows are known. The budget then is at least
-# an eighth of the output's memory, beside which it does not count.
-FEWEST_LONG_ROWS = 128
-LONG_ROWS = 252
-PIECE_KEYS = 1024
-OUTPUT_SHARE = 8
+PIECE_KEYS = 2048
 # Keys and values are made contiguous and fp32 once a head where that takes at most 2 MiB each, and
 # otherwise this many at a time, again for every block, which bounds memory.
 PACKED_ELEMENTS = 1 << 19
@@ -37,7 +31,7 @@ CUDA_SCORE_ELEMENTS = 1 << 26
 class BlockSize(NamedTuple):
     """What one block computes: query rows, key-value heads, heads of a group; keys of one copy.
 
-    Its scores are computed ``piece`` keys at a time, and a worker keeps ``kept`` of them.
+    Its scores exist for ``piece`` keys at a time.
     """
 
     rows: int
@@ -45,7 +39,6 @@ class BlockSize(NamedTuple):
     heads: int
     chunk: int
     piece: int
-    kept: int
 
 
 def choose_block_size(
@@ -65,30 +58,20 @@ def choose_block_size(
     G, S = k_BGSD.shape[1:3]
     if (device or q_BHTD.device.type) != "cpu":
         rows = block_rows or max(1, min(T, CUDA_SCORE_ELEMENTS // max(1, H * S)))
-        return BlockSize(rows, G, H // G, S, S, H * rows * S)
+        return BlockSize(rows, G, H // G, S, S)
     if T * (H // G) <= FEW_ROWS:
         groups = max(1, min(G, PACKED_ELEMENTS // max(1, S * q_BHTD.shape[3])))
         rows, heads = block_rows or max(1, T), H // G
-        return BlockSize(rows, groups, heads, S, S, groups * heads * rows * S)
-    total = min(ROWS, SCORE_ELEMENTS // max(1, S))
-    if total < FEWEST_LONG_ROWS:
-        total = max(8, total) if whole_rows else LONG_ROWS
+        return BlockSize(rows, groups, heads, S, S)
+    piece = S if whole_rows else min(S, PIECE_KEYS)
+    total = max(8, min(ROWS, SCORE_ELEMENTS // max(1, piece)))
     heads = min(H // G, max(1, total // 4))
     rows = max(1, min(T, total // heads))
     if heads == 1:
         rows = min(rows, 320)
     rows = block_rows or -(-T // -(-T // rows))
     chunk = S if q_BHTD.shape[3] * S <= PACKED_ELEMENTS else CHUNK_KEYS
-    scores, kept = heads * rows * S, _most_kept(q_BHTD)
-    if whole_rows or scores <= kept:
-        return BlockSize(rows, 1, heads, chunk, S, scores)
-    return BlockSize(rows, 1, heads, chunk, min(S, PIECE_KEYS), kept)
-
-
-def _most_kept(q_BHTD: torch.Tensor) -> int:
-    """Return how many fp32 scores a worker keeps at most."""
-    output_bytes = q_BHTD.numel() * q_BHTD.element_size()
-    return max(SCORE_ELEMENTS, output_bytes // (4 * OUTPUT_SHARE))
+    return BlockSize(rows, 1, heads, chunk, piece)
 
 
 def choose_workers(q_BHTD: torch.Tensor, k_BGSD: torch.Tensor, device: str | None = None) -> int:

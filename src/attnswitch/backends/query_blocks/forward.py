@@ -1,7 +1,6 @@
 """The forward pass: for each block of query rows, scores, one whole-row softmax, times V.
 
-The keys of a long block come in pieces. Scores that cannot all be kept until the maxima of their
-rows are known are made twice: the same product of the same numbers, hence the same bits.
+The keys of a long block come in pieces.
 
 Shape suffixes: B batch, H query heads, G key-value heads, R query heads of one group (H = G·R),
 T query rows, S keys, D width of query and key, E width of value.
@@ -16,6 +15,7 @@ import torch
 
 from attnswitch.backends.query_blocks.block_size import BlockSize
 from attnswitch.backends.query_blocks.dropout import drop
+from attnswitch.backends.query_blocks.piecewise import add_up
 from attnswitch.backends.query_blocks.plan import Plan, RowBlock, pieces_of
 from attnswitch.backends.query_blocks.row_softmax import row_softmax
 from attnswitch.backends.query_blocks.scores import ScoreRule
@@ -101,27 +101,23 @@ class Forward:
         softmax = row_softmax(
             q.device, self.settings.scale, self.rule, block.empty_rows, self.lse_BGRT is not None
         )
+        out = space.out((G, R * T, E))
 
-        def make_scores(piece: RowBlock, flat: torch.Tensor) -> None:
+        def scores_of(piece: RowBlock) -> torch.Tensor:
+            flat = space.scores((G, R * T, piece.key_stop - piece.key_start))
             factor = softmax.product_factor
             space.times_transposed(q, "key", k_GSD, piece.key_start, flat, factor)
             scores = flat.view(G, R, T, flat.shape[-1])
             self.rule.apply(scores, piece, task.batch, task.heads)
+            return flat
 
-        pieces = pieces_of(block, space.size.piece)
-        stored = space.pieces((G, R * T), pieces)
-        for piece, (flat, _) in zip(pieces, stored, strict=True):
-            make_scores(piece, flat)
-            softmax.see(flat)
-        out = space.out((G, R * T, E))
-        for piece, (flat, is_kept) in zip(reversed(pieces), reversed(stored), strict=True):
-            if not is_kept:
-                make_scores(piece, flat)
-            softmax.weigh_(flat)
+        def add_values(piece: RowBlock, flat: torch.Tensor, add: bool) -> None:
             if self.seed is not None:
                 weights = flat.view(G, R, T, flat.shape[-1])
                 drop(weights, self.settings.dropout_p, self.seed, task.batch, piece, task.heads)
-            space.times(flat, "value", v_GSE, piece.key_start, out, add=piece is not pieces[-1])
+            space.times(flat, "value", v_GSE, piece.key_start, out, add=add)
+
+        add_up(pieces_of(block, space.size.piece), softmax, scores_of, add_values, out)
         softmax.divide_(out)
         out_GRTE.copy_(out.view(G, R, T, E))
         if self.lse_BGRT is not None:

@@ -39,6 +39,11 @@ class RowBlock(NamedTuple):
     shift: int = 0
     empty_rows: bool = False
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether every row sees every key."""
+        return self.low is None and self.high is None and not self.masked
+
 
 Blocks = tuple[RowBlock, ...]
 

@@ -13,6 +13,9 @@ import torch
 from attnswitch.backends.query_blocks.scores import ScoreRule
 
 LOG2_E = math.log2(math.e)
+# A sum of exp(score − shift) over a row: 1 to S where the shift is the maximum, more where a larger
+# score came later. Far from the largest number in fp32 (2¹²⁸), so that products with V are too.
+LARGEST_SUM = 2.0**64
 
 
 class RowSoftmax:
@@ -55,6 +58,20 @@ class RowSoftmax:
         total = scores_GNS.exp2_().sum(-1, keepdim=True)
         self._total = total if self._total is None else self._total.add_(total)
 
+    def can_shift(self, whole: bool) -> bool:
+        """Whether what was seen so far can stand for the maxima: of the whole rows, it does."""
+        assert self._top is not None
+        return whole or bool(self._top.isfinite().all())
+
+    def is_sound(self, out_GNE: torch.Tensor) -> bool:
+        """Whether nothing overflowed, or could have, where the shift was not the rows' maximum."""
+        assert self._total is not None
+        return bool(self._total.amax() < LARGEST_SUM) and bool(out_GNE.sum().isfinite())
+
+    def restart(self) -> None:
+        """Forget all but what was seen: the rest of the rows is to be seen as well."""
+        self._shift = self._total = None
+
     def log_sum_exp(self) -> torch.Tensor:
         """Return (G, N, 1); −inf for a row without a live key."""
         assert self._total is not None and self._top is not None
@@ -94,6 +111,18 @@ class FusedRowSoftmax:
         """Return (G, N, 1); −inf for a row without a live key."""
         assert self._lse is not None
         return self._lse
+
+    def can_shift(self, whole: bool) -> bool:
+        """Rows come whole."""
+        assert whole
+        return True
+
+    def is_sound(self, out_GNE: torch.Tensor) -> bool:
+        """The kernel takes off the maximum."""
+        return True
+
+    def restart(self) -> None:
+        """Nothing is kept but the log-sum-exp."""
 
     def divide_(self, out_GNE: torch.Tensor) -> None:
         """Nothing is left to do."""

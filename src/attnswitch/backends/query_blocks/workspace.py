@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import torch
 
 from attnswitch.backends.query_blocks.block_size import BlockSize
-from attnswitch.backends.query_blocks.plan import RowBlock
 
 
 class Workspace:
@@ -34,8 +33,7 @@ class Workspace:
         def new(count: int) -> torch.Tensor:
             return k_BGSD.new_empty((count,), dtype=dtype)
 
-        scratch = rows * size.piece if size.kept < rows * keys else 0
-        self._scores, self._query = new(size.kept + scratch), new(rows * width)
+        self._scores, self._query = new(rows * min(size.piece, keys)), new(rows * width)
         self._keys = new(0 if self._usable(k_BGSD) else chunk * width)
         self._values = new(0 if self._usable(v_BGSE) else chunk * value_width)
         self._out = new(0 if backward else rows * value_width)
@@ -61,24 +59,6 @@ class Workspace:
     def scores(self, shape: tuple[int, int, int]) -> torch.Tensor:
         """Return an uninitialised (G, R·T, S)."""
         return _part(self._scores, shape)
-
-    def pieces(
-        self, shape: tuple[int, int], pieces: Sequence[RowBlock]
-    ) -> list[tuple[torch.Tensor, bool]]:
-        """Return an uninitialised (G, R·T, keys) for each piece of a block, and whether it is kept.
-
-        The pieces that do not fit share one place, in which the last of them stays.
-        """
-        G, rows = shape
-        found, used = [], 0
-        for piece in pieces:
-            keys = piece.key_stop - piece.key_start
-            count = G * rows * keys
-            is_kept = used + count <= self.size.kept
-            place = self._scores.narrow(0, used if is_kept else self.size.kept, count)
-            found.append((place.view(G, rows, keys), is_kept or piece is pieces[-1]))
-            used += count if is_kept else self.size.kept
-        return found
 
     def dprobs(self, shape: tuple[int, int, int]) -> torch.Tensor:
         """Return another uninitialised (G, R·T, S)."""
