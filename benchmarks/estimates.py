@@ -197,11 +197,18 @@ def seconds(configuration: Configuration) -> list[dict[str, Any]]:
 _PARTS = {"calls": calls, "models": models, "seconds": seconds}
 
 
+def _ratio(row: dict[str, Any]) -> float:
+    """Estimated over measured; a step of plain SGD allocates nothing."""
+    if not row["measured"]:
+        return 1.0 if not row["estimated"] else float("inf")
+    return float(row["estimated"] / row["measured"])
+
+
 def _summary(rows: list[dict[str, Any]]) -> str:
     if rows and "low" in rows[0]:
         inside = sum(row["low"] <= row["measured"] <= row["high"] for row in rows)
         return f"{inside} of {len(rows)} inside the range"
-    ratios = [row["estimated"] / row["measured"] for row in rows]
+    ratios = [_ratio(row) for row in rows]
     return f"{min(ratios):.4f} to {max(ratios):.4f} of the measured, {len(rows)} rows"
 
 
@@ -255,7 +262,7 @@ def _kinds(part: str, rows: list[dict[str, Any]]) -> dict[str, list[dict[str, An
 
 
 def _span(rows: list[dict[str, Any]]) -> str:
-    ratios = [row["estimated"] / row["measured"] for row in rows]
+    ratios = [_ratio(row) for row in rows]
     low, high = f"{min(ratios):.3f}", f"{max(ratios):.3f}"
     return low if low == high else f"{low}–{high}"
 
