@@ -207,6 +207,7 @@ class Project:
         self._found: dict[tuple[str, str], Module | None] = {}
         self._resolved: dict[tuple[str, str], Symbol | None] = {}
         self._mentions: dict[int, Mentions] = {}
+        self._imports: dict[str, dict[str, tuple[ast.AST, ast.alias]]] = {}
 
     def mentions(self, node: ast.AST) -> Mentions:
         """What a function, class or statement names; kept, since several passes ask."""
@@ -228,7 +229,7 @@ class Project:
         tail = dotted.replace(".", "/")
         folder = importer
         while True:
-            for candidate in (f"{tail}.py", f"{tail}/__init__.py"):
+            for candidate in (f"{tail}/__init__.py", f"{tail}.py"):  # as Python prefers them
                 module = self.modules.get(posixpath.join(folder, candidate))
                 if module:
                     return module
@@ -262,9 +263,9 @@ class Project:
         return posixpath.join(folder, (node.module or "").replace(".", "/")).rstrip("/")
 
     def module_at(self, stem: str) -> Module | None:
-        """The module at a path without its suffix."""
-        return self.modules.get(f"{stem}.py") or self.modules.get(
-            posixpath.join(stem, "__init__.py")
+        """The module at a path without its suffix; a package comes before a file, as in Python."""
+        return self.modules.get(posixpath.join(stem, "__init__.py")) or self.modules.get(
+            f"{stem}.py"
         )
 
     def imported_from(self, module: Module, node: ast.ImportFrom) -> Module | None:
@@ -365,6 +366,24 @@ class Project:
                 if method:
                     return Symbol("function", f"{base.dotted}.{node.attr}", base.module, method)
         return None
+
+    def resolve_anywhere(self, module: Module, node: ast.AST) -> Symbol | None:
+        """As `resolve_dotted`; a bare name may also be imported inside a function."""
+        symbol = self.resolve_dotted(module, node)
+        if symbol is not None or not isinstance(node, ast.Name):
+            return symbol
+        found = self._imports_of(module).get(node.id)
+        return self.import_symbol(module, *found) if found else None
+
+    def _imports_of(self, module: Module) -> dict[str, tuple[ast.AST, ast.alias]]:
+        """What any import of a module binds, also inside functions."""
+        if module.path not in self._imports:
+            self._imports[module.path] = {
+                alias.asname or alias.name: (statement, alias)
+                for statement in self.mentions(module.tree).imports
+                for alias in statement.names
+            }
+        return self._imports[module.path]
 
 
 def find_method(node: ast.ClassDef, name: str) -> FunctionNode | None:

@@ -11,17 +11,23 @@ from attnswitch.source.flow.events import Event
 from attnswitch.source.flow.values import Guard, Literal
 from attnswitch.source.records import Line
 
-_ROLES = ("language_model", "vision_tower")
+ROLES = ("language_model", "vision_tower")
 
 
 @dataclass
 class Answer:
-    """The verdict for one role."""
+    """The verdict for one role.
+
+    `on` are the events that ask for FlashAttention, `literals` the conditions it depends on;
+    `models` are those that pick a model, where some models are loaded with it and others without.
+    """
 
     flash: str = "off"
     default: str = "off"
     reasons: list[str] = field(default_factory=list)
     literals: list[Literal] = field(default_factory=list)
+    on: list[Event] = field(default_factory=list)
+    models: list[Literal] = field(default_factory=list)
     lines: list[Line] = field(default_factory=list)
     loads: bool = False
     sdpa: bool = False
@@ -31,7 +37,11 @@ class Answer:
 def symbols(guard: Guard) -> list[Literal]:
     """The conditions that a user can influence, settings of configs left out."""
     return sorted(
-        (lit for lit in guard if lit.kind != "branch" and not _decided_elsewhere(lit)),
+        (
+            lit
+            for lit in guard
+            if lit.kind != "branch" and not _decided_elsewhere(lit) and not lit.names_a_model
+        ),
         key=lambda lit: (lit.kind, lit.name, lit.negated),
     )
 
@@ -41,9 +51,12 @@ def _decided_elsewhere(literal: Literal) -> bool:
     return literal.kind == "config" and words.is_setting(literal.name)
 
 
-def by_default(guard: Guard) -> bool | None:
-    """Does a guard hold when the user sets nothing? None if that depends on the machine."""
-    held = [lit.by_default for lit in symbols(guard)]
+def by_default(guard: Guard, models: bool = False) -> bool | None:
+    """Does a guard hold when the user sets nothing? None if that depends on the machine.
+
+    `models`: ask the conditions that pick a model, which else are left out.
+    """
+    held = [lit.by_default for lit in (guard if models else symbols(guard))]
     if False in held:
         return False
     return None if None in held else True
@@ -52,7 +65,8 @@ def by_default(guard: Guard) -> bool | None:
 def judge(events: list[Event], role: str) -> Answer:
     """The verdict for the language model or the vision tower."""
     kinds = {"load", "write", "patch", "call"}
-    mine = _without_mpt([e for e in events if e.role == role and e.kind in kinds])
+    mine = _with_needed_packages(events, [e for e in events if e.role == role and e.kind in kinds])
+    mine = _without_mpt(mine)
     answer = Answer()
     answer.loads = any(e.kind in {"load", "patch"} for e in mine) or any(
         e.kind == "call" for e in mine
@@ -69,11 +83,12 @@ def judge(events: list[Event], role: str) -> Answer:
         return answer
     if all(any(_decided_elsewhere(lit) for lit in e.guard) for e in on):
         return _left_to_config(answer, on)
+    answer.on = on
     certain = [e for e in on if not symbols(e.guard)]
-    decisive = certain or on
-    answer.lines = _unique([e.source or e.at for e in decisive])
     rivals = _rivals(certain, off)
-    if certain and (len(_places(certain)) >= len(_places(rivals)) or _covers(certain, off)):
+    answer.lines = _unique([e.source or e.at for e in certain or on])
+    answer.models = _unique([lit for e in (*on, *off) for lit in e.guard if lit.names_a_model])
+    if certain and (_outweigh(certain, rivals) or _covers(certain)):
         answer.flash = answer.default = "on"
         answer.reasons = [_say(e) for e in _distinct(certain)[:3]]
         if off:
@@ -84,8 +99,71 @@ def judge(events: list[Event], role: str) -> Answer:
     answer.reasons = [_say(e) for e in _distinct(on)[:3]]
     answer.default = _default(on)
     if certain and not answer.literals:
+        answer.literals = _telling(_unique([lit for e in certain for lit in _models(e)]))
+        answer.reasons = [_say(e, _models(e)) for e in _distinct(certain)[:3]]
+        answer.default = _default_model(certain)
         answer.reasons.append(f"other models are loaded without it at {_list(_places(off))}")
     return answer
+
+
+def _with_needed_packages(events: list[Event], mine: list[Event]) -> list[Event]:
+    """Take as installed what the program cannot start without."""
+    needed = {e.detail.split(".")[0] for e in events if e.kind == "need" and not e.guard}
+    if not needed:
+        return mine
+    found = []
+    for event in mine:
+        about = {lit for lit in event.guard if lit.kind == "package" and lit.name in needed}
+        if not any(lit.negated for lit in about):
+            found.append(replace(event, guard=event.guard - about))
+    return found
+
+
+def _models(event: Event) -> list[Literal]:
+    """The conditions of an event that pick a model by its name."""
+    found = [lit for lit in event.guard if lit.names_a_model]
+    asked = [lit for lit in found if not lit.negated]
+    return sorted(asked or found, key=str)
+
+
+def _default_model(certain: list[Event]) -> str:
+    held = {by_default(frozenset(_models(e)), models=True) for e in certain}
+    return "on" if True in held else "depends" if None in held else "off"
+
+
+def _outweigh(certain: list[Event], rivals: list[Event]) -> bool:
+    """On for nearly every model: one that is loaded without it does not change the verdict.
+
+    Where the name of the model picks one load or the other, it is the name that decides.
+    """
+    by_name = all(any(not lit.negated for lit in _models(e)) for e in certain) and any(
+        _models(e) for e in rivals
+    )
+    weight = 2 if by_name else 1
+    ours, theirs = len(_places(certain)), weight * len(_places(rivals))
+    return ours > theirs or (ours == theirs and not by_name)
+
+
+def settle(answer: Answer) -> None:
+    """Nobody types at a script: the options that it does not give stay at their defaults."""
+    if answer.flash != "depends" or not answer.on or not answer.literals:
+        return
+    held = {_without_options(symbols(e.guard)) for e in answer.on}
+    if True in held:
+        answer.flash = "on"
+    elif None not in held:
+        answer.flash = "off"
+    if answer.flash != "depends":
+        answer.default, answer.literals = answer.flash, []
+        so = "so by default" if answer.flash == "on" else "not given here"
+        answer.reasons = [f"{reason} ({so})" for reason in answer.reasons]
+
+
+def _without_options(conditions: list[Literal]) -> bool | None:
+    options = [lit.by_default for lit in conditions if lit.kind == "option"]
+    if False in options:
+        return False
+    return True if len(options) == len(conditions) and None not in options else None
 
 
 def _rivals(certain: list[Event], off: list[Event]) -> list[Event]:
@@ -120,24 +198,31 @@ def _without_mpt(events: list[Event]) -> list[Event]:
 
 def simplified(events: list[Event]) -> list[Event]:
     """Drop conditions that make no difference: on if x, and on if not x, is simply on."""
-    guards = [frozenset(symbols(e.guard)) for e in events]
+    asked = {e: frozenset(symbols(e.guard)) for e in _unique(events)}
+    shorter = _shortened(set(asked.values()))
+    smallest = {g for g in shorter.values() if not any(o < g for o in shorter.values())}
+    return [
+        replace(event, guard=shorter[guard] | (event.guard - guard))
+        for event, guard in asked.items()
+        if shorter[guard] in smallest
+    ]
+
+
+def _shortened(guards: set[Guard]) -> dict[Guard, Guard]:
+    """Each guard without the conditions that another guard makes superfluous."""
+    result = {guard: guard for guard in guards}
     changed = True
     while changed:
         changed = False
-        for i, left in enumerate(guards):
-            for right in guards:
-                for literal in left:
-                    rest = right - {literal.inverse()}
-                    if literal.inverse() in right and rest <= left - {literal}:
-                        guards[i] = left = left - {literal}
-                        changed = True
-                        break
-    smallest = [g for g in guards if not any(other < g for other in guards)]
-    return [
-        replace(e, guard=guard | frozenset(lit for lit in e.guard if lit.kind == "branch"))
-        for e, guard in zip(events, guards, strict=False)
-        if guard in smallest
-    ]
+        present = set(result.values())
+        for guard, left in result.items():
+            for literal in left:
+                rest, opposite = left - {literal}, literal.inverse()
+                if any(opposite in g and g - {opposite} <= rest for g in present):
+                    result[guard] = rest
+                    changed = True
+                    break
+    return result
 
 
 def _repeats(event: Event, mine: list[Event]) -> bool:
@@ -150,10 +235,10 @@ def _repeats(event: Event, mine: list[Event]) -> bool:
     )
 
 
-def _covers(certain: list[Event], off: list[Event]) -> bool:
-    """A patch or a write replaces attention whatever a later load leaves open."""
+def _covers(certain: list[Event]) -> bool:
+    """A patch, a write or a kernel decides, whatever a load leaves open."""
     return any(
-        e.kind in {"patch", "write"} and not [x for x in e.guard if x.kind == "branch"]
+        e.kind in {"patch", "write", "call"} and not [x for x in e.guard if x.kind == "branch"]
         for e in certain
     )
 
@@ -200,10 +285,10 @@ _VERBS = {
 }
 
 
-def _say(event: Event) -> str:
+def _say(event: Event, models: list[Literal] | None = None) -> str:
     where = event.source or event.at
     text = f"{where} {_VERBS[event.kind]}"
-    conditions = _telling(symbols(event.guard))
+    conditions = _telling([*symbols(event.guard), *(models or ())])
     if conditions:
         text += " if " + " and ".join(str(c) for c in conditions)
     return text
@@ -232,7 +317,7 @@ def option_off(literal: Literal) -> str | None:
         return f"unset {literal.name}" if not literal.negated else f"set {literal.name}=1"
     if literal.kind != "option":
         return None
-    flag = f"--{literal.name}"
+    flag = literal.shown or f"--{literal.name}"
     match = re.match(r"(?:==|=) ?'?([\w]+)", literal.want)
     if match and not literal.negated and words.is_setting(literal.name):
         return f"{flag} eager"

@@ -28,12 +28,6 @@ from attnswitch.source.flow.values import (
 from attnswitch.source.project import Symbol, dotted_text
 from attnswitch.source.records import Line
 
-_NO_MODEL = re.compile(
-    r"Tokenizer|Processor|Config|FeatureExtractor|Peft|Scheduler|Dataset|Image|Vae|VAE|Diffusion"
-    r"|UNet|Lora",
-    re.IGNORECASE,
-)
-
 
 class Loads(Expressions):
     """Evaluates `from_pretrained` and its kin."""
@@ -64,7 +58,7 @@ class Loads(Expressions):
         if isinstance(receiver, External):
             name = receiver.dotted.split(".")[-1]
         last = name.split(".")[-1]
-        if _NO_MODEL.search(last) and ("Model" not in last or last.startswith("Peft")):
+        if not words.loads_a_model(last):
             self._remember_config(receiver, arguments, node, frame)
             return receiver_instance(receiver)
         own = (

@@ -6,6 +6,9 @@ from __future__ import annotations
 import ast
 
 from attnswitch.source import words
+from attnswitch.source.flow import strings
+from attnswitch.source.flow.commands import STARTS, commands
+from attnswitch.source.flow.described import READS_CONFIGURATION
 from attnswitch.source.flow.events import Event
 from attnswitch.source.flow.expressions import Expressions
 from attnswitch.source.flow.machine import Given
@@ -25,6 +28,7 @@ from attnswitch.source.flow.values import (
     ModuleValue,
     Parser,
     Row,
+    Super,
     Unknown,
     Value,
     apply,
@@ -41,6 +45,18 @@ class Outside(Expressions):
     def _external(self, dotted: str, node: ast.Call, arguments: Given, frame: Frame) -> Value:
         name = dotted.split(".")[-1]
         positional, keywords, _ = arguments
+        text = self._text_function(dotted, name, positional)
+        if text is not None:
+            return text
+        if READS_CONFIGURATION.search(dotted):
+            self.run_configurations()
+            return Unknown(dotted)
+        if STARTS.search(dotted) and (positional or "args" in keywords):
+            given = positional[0] if positional else keywords["args"]
+            self.state.started.extend(
+                (self.state.outer | self.state.guard | guard, command)
+                for guard, command in commands(given)
+            )
         known = getattr(self, f"_call_{name}", None)
         if known is not None:
             result = known(dotted, node, positional, keywords, frame)
@@ -61,6 +77,11 @@ class Outside(Expressions):
             role = self._role(name, node, frame)
             self._record_load(node, keywords, name, role, frame)
         return Unknown(dotted)
+
+    def _text_function(self, dotted: str, name: str, positional: list[Value]) -> Value | None:
+        if dotted.startswith(strings.METHOD_OF):
+            return strings.method(positional[0], name, positional[1:]) or UNKNOWN
+        return strings.path_function(name, positional) if "path." in dotted else None
 
     def _new_parser(self, node: ast.Call, keywords: dict[str, Value], frame: Frame) -> Parser:
         parser = Parser(line_of(frame, node))
@@ -91,6 +112,18 @@ class Outside(Expressions):
             if role is not None:
                 return role
         return "language_model"
+
+    def _call_super(self, dotted, node, positional, keywords, frame) -> Value | None:
+        owner = frame.owner
+        if not isinstance(owner, (Instance, Class)):
+            return None
+        if positional and isinstance(positional[0], Class):
+            return Super(owner, positional[0].symbol)
+        name = frame.function.rpartition(".")[0]
+        for symbol in self.ancestry(owner.symbol):
+            if symbol.dotted == name and symbol.module is frame.module:
+                return Super(owner, symbol)
+        return None
 
     def _call_register(self, dotted, node, positional, keywords, frame) -> Value | None:
         if dotted.endswith("AutoModel.register") and len(positional) > 1:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 
 from attnswitch.source import words
 from attnswitch.source.mechanisms.place import Place, availability_test, constant, short
 from attnswitch.source.project import dotted_text
 from attnswitch.source.records import Finding
+
+_ENUMERATION = re.compile(r"(?:Backend|Impl|Implementation|Type)$")
 
 NODES = (ast.Call, ast.Dict, ast.FunctionDef, ast.AsyncFunctionDef)
 _READS = {"get", "pop", "setdefault"}
@@ -84,6 +87,12 @@ def setting(
         return
     if form != "keyword" and not _plausible(value):
         return
+    if form == "default" and constant(value) is None:
+        return  # reads what somebody else set, and asks for nothing
+    if isinstance(value, ast.BoolOp) and isinstance(value.op, ast.Or):
+        form, value = "default", value.values[-1]  # what is taken where the rest is empty
+        if asked_family(name, value) != "flash":
+            return
     mechanism = mechanism_of(name)
     family = asked_family(name, value)
     target = "flash" if family in {"flash", "off", None} else family
@@ -151,6 +160,8 @@ def mechanism_of(name: str) -> str:
 def asked_family(name: str, value: ast.expr) -> str | None:
     """The family that a constant value asks for; None if the value is no constant."""
     plain = constant(value)
+    if isinstance(value, ast.Attribute) and _ENUMERATION.search(dotted_text(value.value)):
+        plain = value.attr  # AttnBackend.flash
     if plain is ...:
         return None
     if words.is_setting(name):

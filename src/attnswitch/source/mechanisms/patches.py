@@ -49,6 +49,7 @@ def detect(node: ast.AST, place: Place) -> Iterator[Finding]:
 
 def replaces_attention(target: ast.Attribute, value: ast.expr) -> bool:
     """True if `target = value` puts another attention in place of a class's or module's."""
+    bound = isinstance(value, ast.Call)
     value = bound_function(value)
     if isinstance(value, (ast.Constant, ast.Call)) or dotted_text(target.value) in {"self", "cls"}:
         return False
@@ -57,6 +58,8 @@ def replaces_attention(target: ast.Attribute, value: ast.expr) -> bool:
         return not base.startswith("self.")
     if name in _HOOKS or (name.startswith("_") and "attn" in name):
         text = f"{base.split('.')[-1]} {ast.unparse(value)}"
+        if bound and name == "forward" and _ATTENTION.search(dotted_text(value).split(".")[-1]):
+            return True  # module.forward = MethodType(llama_attn_forward, module)
         return bool(_ATTENTION.search(text)) and bool(re.search(r"[A-Z]|attn", base))
     return bool(_CLASS.match(name)) and bool(base) and not base.startswith("self")
 
@@ -88,10 +91,15 @@ def _patch(node: ast.AST, target: str, value: ast.expr, place: Place) -> Iterato
         node,
         "xformers" if kind == "xformers" else "monkey-patch",
         "enables",
-        f"replaces {target} {_reach(target)}",
+        f"replaces {target} {_reach(target)}{_by(value)}",
         target=kind,
         role=words.role_of(target),
     )
+
+
+def _by(value: ast.expr) -> str:
+    name = dotted_text(bound_function(value)).split(".")[-1]
+    return f" by {name}" if name and name != "forward" else ""
 
 
 def _reach(target: str) -> str:
@@ -105,7 +113,7 @@ def replacement_family(
 ) -> str | None:
     """The kernel that a replacement brings; None if it has nothing to do with one."""
     value = bound_function(value)
-    symbol = project.resolve_dotted(module, value)
+    symbol = project.resolve_anywhere(module, value)
     text = f"{target} {ast.unparse(value)} {module.path} {scope}"
     if symbol is not None and symbol.module is not None and symbol.node is not None:
         text += f" {symbol.module.path} {ast.unparse(symbol.node)}"
@@ -114,6 +122,16 @@ def replacement_family(
     elif _MASKS.search(target) and not _KERNEL.search(text):
         return None
     return patch_target(text)
+
+
+def replaced_role(project: Project, module: Module, target: ast.Attribute) -> str:
+    """The part of a model whose attention a patch replaces, by the names around it."""
+    symbol = project.resolve_anywhere(module, target.value)
+    for text in (ast.unparse(target), symbol.dotted if symbol else "", module.path):
+        role = words.role_of(text)
+        if role is not None:
+            return role
+    return "language_model"
 
 
 def patch_target(text: str) -> str:
@@ -130,9 +148,7 @@ def _applied(node: ast.Call, place: Place) -> Iterator[Finding]:
     name = dotted_text(node.func).split(".")[-1]
     if not name or not isinstance(node.func, (ast.Name, ast.Attribute)):
         return
-    symbol = place.project.resolve_dotted(place.module, node.func)
-    if symbol is None and isinstance(node.func, ast.Name):
-        symbol = _imported_in_function(node.func.id, place)
+    symbol = place.project.resolve_anywhere(place.module, node.func)
     patching = (
         symbol is not None
         and symbol.kind == "function"
@@ -154,17 +170,6 @@ def _applied(node: ast.Call, place: Place) -> Iterator[Finding]:
 
 def _statement(node: ast.Call, place: Place) -> bool:
     return bool(place.parents) and isinstance(place.parents[-1], ast.Expr)
-
-
-def _imported_in_function(name: str, place: Place) -> Symbol | None:
-    function = place.function
-    if function is None:
-        return None
-    for statement in place.project.mentions(function).imports:
-        for alias in statement.names:
-            if (alias.asname or alias.name) == name:
-                return place.project.import_symbol(place.module, statement, alias)
-    return None
 
 
 def _named_so(name: str) -> bool:
