@@ -22,10 +22,10 @@ def find_launches(project: Project, file: SourceFile) -> list[Launch]:
     for command in commands(file.text):
         if not _LAUNCHER.search(" " + command.text):
             continue
-        for piece in re.split(r"\s*(?:&&|\|\||;|\|)\s*", command.text):
-            launch = launch_of(project, file.path, command.line, words_of(piece), command.variables)
-            if launch:
-                found.append(launch)
+        words = words_of(command.text)
+        launch = launch_of(project, file.path, command.line, words, command.variables)
+        if launch:
+            found.append(launch)
     return found
 
 
@@ -69,7 +69,7 @@ def _target(project: Project, path: str, tokens: list[str]) -> tuple[Module | No
 
 
 def _file(project: Project, path: str, token: str) -> Module | None:
-    clean = re.sub(r"^(?:\$\{?\w+\}?/)+", "", token)
+    clean = re.sub(r"^(?:(?:\$\{?\w+\}?|`[^`]*`|\$\([^)]*\))/)+", "", token)
     clean = posixpath.normpath(clean)
     while clean.startswith("../"):
         clean = clean[3:]

@@ -69,10 +69,14 @@ def commands(text: str) -> Iterator[Command]:
         assigned = _ASSIGN.match(line)
         value = _assigned_text(assigned.group(3).strip()) if assigned else None
         if assigned is None or value is None:
-            if line.strip():
-                yield Command(number, substitute(line, variables), dict(variables))
+            for piece in re.split(r"\s*(?:&&|\|\||;|\|)\s*", line):
+                if piece.strip():
+                    yield Command(number, substitute(piece, variables), dict(variables))
             continue
         name, more = assigned.group(1), assigned.group(2)
+        if "$(" in value or "`" in value:
+            variables.pop(name, None)  # what a command prints
+            continue
         value = substitute(value, variables)
         variables[name] = f"{variables.get(name, '')} {value}" if more else value
 

@@ -84,13 +84,15 @@ def judge(events: list[Event], role: str) -> Answer:
     if all(any(_decided_elsewhere(lit) for lit in e.guard) for e in on):
         return _left_to_config(answer, on)
     answer.on = on
-    certain = [e for e in on if not symbols(e.guard)]
-    rivals = _rivals(certain, off)
+    picks = _picks(on, off)
+    certain = [e for e in on if not set(symbols(e.guard)) - picks]
+    rivals = _rivals(certain, off, picks)
     answer.lines = _unique([e.source or e.at for e in certain or on])
     answer.models = _unique([lit for e in (*on, *off) for lit in e.guard if lit.names_a_model])
-    if certain and (_outweigh(certain, rivals) or _covers(certain)):
+    answer.models += sorted(picks, key=str)
+    if certain and (_outweigh(certain, rivals, picks) or _covers(certain)):
         answer.flash = answer.default = "on"
-        answer.reasons = [_say(e) for e in _distinct(certain)[:3]]
+        answer.reasons = [_say(e, picks=picks) for e in _distinct(certain)[:3]]
         if off:
             answer.reasons.append(f"not asked for at {_list(_places(off))}")
         return answer
@@ -104,6 +106,30 @@ def judge(events: list[Event], role: str) -> Answer:
         answer.default = _default_model(certain)
         answer.reasons.append(f"other models are loaded without it at {_list(_places(off))}")
     return answer
+
+
+def _picks(on: list[Event], off: list[Event]) -> set[Literal]:
+    """Options that pick one load or another, and say nothing of attention.
+
+    `if args.vision_tower is None: a plain Llama, else: LLaVA`: they weigh as the name of a model
+    does. An option that changes what one and the same load asks for is no such pick.
+    """
+    found = {
+        lit
+        for e in on
+        if e.kind == "load"
+        for lit in symbols(e.guard)
+        if lit.kind == "option" and not (words.is_setting(lit.name) or words.is_switch(lit.name))
+    }
+    for event in on:
+        conditions = set(symbols(event.guard))
+        if event.kind != "load":
+            found -= conditions
+        inverse = {lit.inverse(): lit for lit in conditions & found}
+        for other in off:
+            if other.at == event.at:
+                found -= {lit for opposite, lit in inverse.items() if opposite in other.guard}
+    return found
 
 
 def _with_needed_packages(events: list[Event], mine: list[Event]) -> list[Event]:
@@ -131,7 +157,7 @@ def _default_model(certain: list[Event]) -> str:
     return "on" if True in held else "depends" if None in held else "off"
 
 
-def _outweigh(certain: list[Event], rivals: list[Event]) -> bool:
+def _outweigh(certain: list[Event], rivals: list[Event], picks: set[Literal]) -> bool:
     """On for nearly every model: one that is loaded without it does not change the verdict.
 
     Where the name of the model picks one load or the other, it is the name that decides.
@@ -141,7 +167,8 @@ def _outweigh(certain: list[Event], rivals: list[Event]) -> bool:
     )
     weight = 2 if by_name else 1
     ours, theirs = len(_places(certain)), weight * len(_places(rivals))
-    return ours > theirs or (ours == theirs and not by_name)
+    picked = by_name or any(picks & e.guard for e in certain)
+    return ours > theirs or (ours == theirs and not picked)
 
 
 def settle(answer: Answer) -> None:
@@ -166,10 +193,11 @@ def _without_options(conditions: list[Literal]) -> bool | None:
     return True if len(options) == len(conditions) and None not in options else None
 
 
-def _rivals(certain: list[Event], off: list[Event]) -> list[Event]:
+def _rivals(certain: list[Event], off: list[Event], picks: set[Literal]) -> list[Event]:
     """The loads to weigh against: unconditional ones, and in the same files if there are any."""
     files = {e.at.path for e in certain}
-    plain = [e for e in off if not symbols(e.guard)]
+    opposite = {lit.inverse() for lit in picks} | picks
+    plain = [e for e in off if not set(symbols(e.guard)) - opposite]
     return [e for e in plain if e.at.path in files] or plain
 
 
@@ -238,7 +266,8 @@ def _repeats(event: Event, mine: list[Event]) -> bool:
 def _covers(certain: list[Event]) -> bool:
     """A patch, a write or a kernel decides, whatever a load leaves open."""
     return any(
-        e.kind in {"patch", "write", "call"} and not [x for x in e.guard if x.kind == "branch"]
+        e.kind in {"patch", "write", "call"}
+        and not [x for x in e.guard if x.kind == "branch" or x.names_a_model]
         for e in certain
     )
 
@@ -285,10 +314,13 @@ _VERBS = {
 }
 
 
-def _say(event: Event, models: list[Literal] | None = None) -> str:
+def _say(
+    event: Event, models: list[Literal] | None = None, picks: set[Literal] | None = None
+) -> str:
     where = event.source or event.at
     text = f"{where} {_VERBS[event.kind]}"
-    conditions = _telling([*symbols(event.guard), *(models or ())])
+    asked = [lit for lit in symbols(event.guard) if lit not in (picks or ())]
+    conditions = _telling([*asked, *(models or ())])
     if conditions:
         text += " if " + " and ".join(str(c) for c in conditions)
     return text

@@ -16,7 +16,7 @@ FLASH_PACKAGES = frozenset(
 )
 XFORMERS_PACKAGES = frozenset({"xformers"})
 DISTRIBUTION = re.compile(
-    r"(?<![\w./-])(flash[-_]attn(?:[-_]\w+)?|flash[-_]attention|xformers|ring[-_]flash[-_]attn"
+    r"(?<![\w./-])((?:vllm[-_])?flash[-_]attn(?:[-_]\w+)?|flash[-_]attention|xformers|ring[-_]flash[-_]attn"
     r"|flashinfer(?:[-_]python)?|transformer[-_]engine)(?![\w])",
     re.IGNORECASE,
 )
@@ -40,7 +40,7 @@ NOT_A_SWITCH = re.compile(
     r"(?:top_left|uses_top|supports_window|window_size|deterministic|_version|available|greater"
     r"|installed|^has_|_has_|^have_|output|forward|_func$|_fn$|_fwd|_bwd|varlen|kwargs|_mask$"
     r"|_path|_file|_dir|_err|_import|peft_integration|_cls$|_class(es)?$|_op$|dropout|_drop$|_buffers?$"
-    r"|_config$|_module$|_loss|_seqlens?|_inputs?$|_kv)",
+    r"|_avail$|_printed$|_msg$|_config$|_module$|_loss|_seqlens?|_inputs?$|_kv)",
     re.IGNORECASE,
 )
 #: `"flash_attention_2": Class`: the value of a setting, used as a key.
@@ -85,7 +85,8 @@ NOT_A_VARIABLE = re.compile(r"DETERMINISTIC|_BUILD|SKIP_CUDA|FORCE_BUILD|FORCE_C
 
 _FLASH_VALUES = re.compile(r"^(?:.*flash.*|fa[234]?)$", re.IGNORECASE)
 _VISION = re.compile(
-    r"vision|visual|image_tower|image_encoder|video_tower|clip|siglip|eva|vit\b|_vit|vit_|dino"
+    r"vision|visual|image_tower|image_encoder|video_tower|video_encoder|intern_?video|videomae|vivit"
+    r"|clip|siglip|eva|vit\b|_vit|vit_|dino"
     r"|radio|sam_|convnext|imagebind|languagebind|img_",
     re.IGNORECASE,
 )

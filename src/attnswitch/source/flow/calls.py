@@ -46,6 +46,8 @@ class Calls(Methods, Outside, Described):
         arguments = self._arguments(node, frame)
         name = dotted_text(node.func).split(".")[-1]
         special = self._method(node, name, function, arguments, frame)
+        if special is None:
+            special = self.read_configuration(name, arguments)
         if special is not None:
             return special
         results = []

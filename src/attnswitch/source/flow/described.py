@@ -10,8 +10,10 @@ import ast
 import re
 
 from attnswitch.source import words
+from attnswitch.source.configurations import is_configuration
 from attnswitch.source.flow.events import Event
 from attnswitch.source.flow.families import families
+from attnswitch.source.flow.machine import Given
 from attnswitch.source.flow.objects import Objects, registered_name
 from attnswitch.source.flow.state import Frame
 from attnswitch.source.flow.values import (
@@ -32,11 +34,20 @@ from attnswitch.source.records import Line
 READS_CONFIGURATION = re.compile(
     r"(?:^|\.)Config\.fromfile$|^(?:xtuner|mmengine|mmcv|mmdet|mmseg|mmpretrain)\..*\.(?:main|train)$"
 )
+#: Functions that read the configuration at a path.
+_READS_A_FILE = re.compile(r"(?:^|_)(?:fromfile|from_file|load_config|read_config)$")
 _LOADERS = ("from_pretrained", "from_config")
 
 
 class Described(Objects):
     """Builds what dictionaries describe."""
+
+    def read_configuration(self, name: str, arguments: Given) -> Value | None:
+        """`Config.from_file("configs/x.py")` with a file of the tree; None for any other call."""
+        path = arguments[0][0] if arguments[0] else None
+        if not (_READS_A_FILE.search(name) and isinstance(path, Const)):
+            return None
+        return self.read_file(str(path.value)) if str(path.value).endswith(".py") else None
 
     def build_described(self, value: Value, at: Line) -> bool:
         """Build every dictionary with a `type` among the alternatives; False if there is none."""
@@ -82,6 +93,13 @@ class Described(Objects):
         if not asked:
             self.state.record(Event("load", "default", at, role, ALWAYS, name))
 
+    def read_file(self, path: str) -> Value | None:
+        """What a Python file of the tree assigns, read as a configuration by its path."""
+        module = self.project.modules.get(path.removeprefix("./"))
+        if module is None or not is_configuration(module):
+            return None
+        return Mapping(tuple(self._assigned_in(module).names.items()), rest=True)
+
     def run_configurations(self) -> None:
         """Build the model of every configuration of the tree, each if its path is given."""
         saved = self.state.guard
@@ -92,15 +110,18 @@ class Described(Objects):
         self.state.guard = saved
 
     def _run_configuration(self, module: Module) -> None:
+        model = self._assigned_in(module).names.get("model")
+        if model is not None:
+            self.build_described(model, Line(module.path, 1))
+
+    def _assigned_in(self, module: Module) -> Frame:
         frame = Frame(module)
         for statement in module.tree.body:
             if isinstance(statement, ast.Assign):
                 self.statement(statement, frame, False)
             else:
                 self._imports_of(statement, frame)
-        model = frame.names.get("model")
-        if model is not None:
-            self.build_described(model, Line(module.path, 1))
+        return frame
 
     def _imports_of(self, statement: ast.stmt, frame: Frame) -> None:
         """The imports of a configuration, also below `with read_base():`."""

@@ -85,6 +85,10 @@ class Expressions(Operators):
             return ModuleValue(module) if module else External(full)
         if isinstance(base, Super):
             return self._of_a_base(base, name)
+        if isinstance(base, Mapping):
+            entry = base.get(name)  # configurations are read either way
+            if entry is not None:
+                return entry
         if isinstance(base, (Const, Chosen)) and strings.is_method(name):
             return Bound(External(strings.METHOD_OF + name), (base,))
         if isinstance(base, Arguments):

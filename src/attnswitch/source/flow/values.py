@@ -11,6 +11,8 @@ from attnswitch.source.records import Line
 
 #: More alternatives than this are joined into Unknown.
 MOST_ALTERNATIVES = 12
+#: The same, where each can be called: evaluation suites know this many models.
+MOST_MODELS = 60
 
 
 @dataclass(frozen=True)
@@ -219,6 +221,10 @@ class Bound(Value):
     keywords: tuple[tuple[str, Value], ...] = ()
 
 
+#: What can be called: a model to build, one of a table or of a chain of tests.
+CALLABLE = (Function, Class, Bound)
+
+
 def alternatives(value: Value) -> Iterable[tuple[Guard, Value]]:
     """The (conditions, value) pairs of a value."""
     return value.options if isinstance(value, Choice) else ((ALWAYS, value),)
@@ -236,7 +242,8 @@ def choose(pairs: Iterable[tuple[Guard, Value]]) -> Value:
         return Unknown()
     if all(item == flat[0][1] for _, item in flat):
         return flat[0][1]
-    return Choice(tuple(flat)) if len(flat) <= MOST_ALTERNATIVES else Unknown()
+    most = MOST_MODELS if all(isinstance(v, CALLABLE) for _, v in flat) else MOST_ALTERNATIVES
+    return Choice(tuple(flat)) if len(flat) <= most else Unknown()
 
 
 def apply(value: Value, function: Callable[[Value], Value]) -> Value:

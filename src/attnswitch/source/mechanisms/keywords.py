@@ -11,6 +11,7 @@ from attnswitch.source.mechanisms.place import Place, availability_test, constan
 from attnswitch.source.project import dotted_text
 from attnswitch.source.records import Finding
 
+_CLASS = re.compile(r"^[A-Z]\w*[a-z]\w*(?:Attention|Attn)\w*$")
 _ENUMERATION = re.compile(r"(?:Backend|Impl|Implementation|Type)$")
 
 NODES = (ast.Call, ast.Dict, ast.FunctionDef, ast.AsyncFunctionDef)
@@ -89,6 +90,8 @@ def setting(
         return
     if form == "default" and constant(value) is None:
         return  # reads what somebody else set, and asks for nothing
+    if form == "entry" and _is_a_class(value):
+        return  # a table of implementations, reported as one
     if isinstance(value, ast.BoolOp) and isinstance(value.op, ast.Or):
         form, value = "default", value.values[-1]  # what is taken where the rest is empty
         if asked_family(name, value) != "flash":
@@ -186,6 +189,11 @@ def _plausible(value: ast.expr) -> bool:
     if isinstance(value, ast.Constant):
         return value.value is None or isinstance(value.value, (bool, str, int))
     return not isinstance(value, (ast.Lambda, ast.List, ast.ListComp, ast.JoinedStr, ast.BinOp))
+
+
+def _is_a_class(value: ast.expr) -> bool:
+    name = dotted_text(value).split(".")[-1] if isinstance(value, (ast.Name, ast.Attribute)) else ""
+    return bool(_CLASS.match(name))
 
 
 def _effect(name: str, value: ast.expr, family: str | None) -> tuple[str, str]:
