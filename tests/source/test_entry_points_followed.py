@@ -165,3 +165,67 @@ def test_functions_handed_back_in_a_row_are_followed(tree):
     entry = entries(tree(files))["eval.py"]
     assert (entry.flash, entry.kind) == ("on", "evaluation")
     assert [str(at) for at in entry.decided_by] == ["pick.py:7"]
+
+
+VISION_FOLLOWS = """\
+from transformers import Qwen2VLForConditionalGeneration, Qwen2VLVisionPreTrainedModel
+
+
+class StreamQwen2VisionTransformer(Qwen2VLVisionPreTrainedModel):
+    pass
+
+
+class StreamModel(Qwen2VLForConditionalGeneration):
+    def __init__(self, config):
+        super().__init__(config)
+        self.visual = StreamQwen2VisionTransformer._from_config(
+            config.vision_config, attn_implementation={asked}
+        )
+
+
+if __name__ == "__main__":
+    StreamModel.from_pretrained("x", attn_implementation="flash_attention_2")
+"""
+
+
+@pytest.mark.parametrize(
+    ("asked", "vision"), [("config._attn_implementation", "on"), ('"eager"', "off")]
+)
+def test_a_vision_tower_made_with_what_the_load_asked_for_follows_it(asked, vision, tree):
+    entry = entries(tree({"run_x.py": VISION_FOLLOWS.replace("{asked}", asked)}))["run_x.py"]
+    assert (entry.language_model, entry.vision_tower) == ("on", vision)
+
+
+def test_an_option_of_a_parser_outside_the_tree_is_an_option(tree):
+    text = (
+        "from flash_attn import flash_attn_func\nfrom megatron.training import get_args\n\n\n"
+        "def attention(q):\n    args = get_args()\n    if not args.use_flash_attn:\n"
+        "        return q\n    return flash_attn_func(q, q, q)\n\n\n"
+        'if __name__ == "__main__":\n    attention(1)\n'
+    )
+    files = {"train.py": text, "a.sh": "python train.py --use-flash-attn\n"}
+    found = entries(tree(files))
+    entry = found["train.py"]
+    assert (entry.flash, entry.depends_on) == ("depends", ["use_flash_attn"])
+    assert found["a.sh"].flash == "on"
+
+
+def test_a_model_put_into_a_table_outside_the_tree_may_be_chosen(tree):
+    text = (
+        "from functools import partial\nfrom transformers import AutoModelForCausalLM\n"
+        "from harness.config import MODELS\n\n\nclass Quick:\n    def __init__(self, path):\n"
+        "        AutoModelForCausalLM.from_pretrained(\n"
+        '            path, attn_implementation="flash_attention_2"\n        )\n\n\n'
+        'MODELS["quick"] = partial(Quick, path="x")\nif __name__ == "__main__":\n    pass\n'
+    )
+    entry = entries(tree({"evaluate.py": text}))["evaluate.py"]
+    assert (entry.flash, entry.depends_on) == ("depends", ["the model Quick is chosen"])
+
+
+def test_a_script_whose_name_says_nothing_is_named_by_what_it_does(tree):
+    load = "from transformers import AutoModelForCausalLM, Trainer\n\n"
+    load += 'model = AutoModelForCausalLM.from_pretrained("x")\n'
+    files = {"x1.py": load + "model.generate(1)\n", "x2.py": load + "Trainer(model).train()\n"}
+    found = entries(tree({**files, "x3.py": 'if __name__ == "__main__":\n    print(1)\n'}))
+    kinds = [found[name].kind for name in ("x1.py", "x2.py", "x3.py")]
+    assert kinds == ["inference", "training", "tool"]

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import re
+
 from attnswitch.source.flow.events import Event
 from attnswitch.source.flow.knowledge import Knowledge
 from attnswitch.source.flow.values import Literal
-from attnswitch.source.programs import Launch, Program, kind_of_program
+from attnswitch.source.programs import Launch, Program, converts, kind_of_program
 from attnswitch.source.project import Project
 from attnswitch.source.records import EntryPoint
 from attnswitch.source.runs import Runs
 from attnswitch.source.verdict import ROLES, Answer, by_default, judge, option_off, settle
+
+_TRAINS = re.compile(r"Trainer\(|\.backward\(")
 
 
 def judge_programs(
@@ -99,7 +103,7 @@ def _verdict(
     entry = EntryPoint(
         program.module.path,
         program.line,
-        program.kind if loads or flash != "off" else "tool",
+        _kind(program) if loads or flash != "off" else "tool",
         flash,
         _because(answers, loads, gave_up, knowledge.falls_to_sdpa),
         "",
@@ -121,6 +125,13 @@ def _verdict(
         entry.traps.append("unguarded import")
     entry.turn_off = _turn_off(entry, literals)
     return entry
+
+
+def _kind(program: Program) -> str:
+    """What a program that loads a model is for, where its name does not say."""
+    if program.kind != "tool" or converts(program.module.path):
+        return program.kind
+    return "training" if _TRAINS.search(program.module.text) else "inference"
 
 
 def _because(answers: dict[str, Answer], loads: bool, gave_up: bool, falls: bool) -> str:

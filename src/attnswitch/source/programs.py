@@ -46,11 +46,16 @@ class Launch:
     variables: dict[str, str] = field(default_factory=dict)
 
 
+def converts(path: str) -> bool:
+    """True for a program that merges, converts or exports weights, by its name."""
+    return bool(_TOOLS.search(posixpath.splitext(posixpath.basename(path))[0].lower()))
+
+
 def kind_of_program(path: str) -> str:
     """training, inference, serving, evaluation or tool, read off the path."""
-    stem = posixpath.splitext(posixpath.basename(path))[0].lower()
-    if _TOOLS.search(stem):
+    if converts(path):
         return "tool"
+    stem = posixpath.splitext(posixpath.basename(path))[0].lower()
     for text in (stem, *reversed(posixpath.dirname(path).lower().split("/"))):
         parts = [part for part in re.split(r"[_\-. \d]+", text) if part]
         for kind, pattern in _KINDS:

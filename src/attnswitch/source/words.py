@@ -86,7 +86,7 @@ NOT_A_VARIABLE = re.compile(r"DETERMINISTIC|_BUILD|SKIP_CUDA|FORCE_BUILD|FORCE_C
 _FLASH_VALUES = re.compile(r"^(?:.*flash.*|fa[234]?)$", re.IGNORECASE)
 _VISION = re.compile(
     r"vision|visual|image_tower|image_encoder|video_tower|video_encoder|intern_?video|videomae|vivit"
-    r"|clip|siglip|eva|vit\b|_vit|vit_|dino"
+    r"|clip|siglip|eva|vit\b|_vit(?![a-z])|vit_|dino"
     r"|radio|sam_|convnext|imagebind|languagebind|img_",
     re.IGNORECASE,
 )

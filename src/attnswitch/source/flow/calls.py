@@ -237,10 +237,15 @@ class Calls(Methods, Outside, Described):
         return symbol.module is not None and symbol.module.path in self.state.imported
 
     def _callbacks(self, arguments: Given, at: Line) -> None:
-        """Functions handed to code outside the tree are taken to be called, models to be built."""
+        """Functions handed to code outside the tree are taken to be called, models to be built.
+
+        So is the function that such a function gives back: a wrapper around the original.
+        """
         for value in (*arguments[0], *arguments[1].values()):
             if isinstance(value, Function):
-                self.enter(value, ([], {}, True), at)
+                wrapper = self.enter(value, ([], {}, True), at)
+                if isinstance(wrapper, Function):
+                    self.enter(wrapper, ([], {}, True), at)
             elif isinstance(value, (Mapping, Choice)):
                 self.build_described(value, at)
 

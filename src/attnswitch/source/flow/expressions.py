@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import ast
+import re
 
 from attnswitch.source import words
 from attnswitch.source.flow import strings
@@ -38,6 +39,8 @@ _RETURNS_ITSELF = frozenset(
     {"to", "half", "float", "double", "bfloat16", "cuda", "cpu", "eval", "requires_grad_"}
 )
 ITSELF = External("<itself>")
+#: `args.use_flash_attn`, `get_args().use_flash_attn`.
+_ARGUMENTS = re.compile(r"(?:^|[._])args(?:\(\))?\.\w+$")
 #: The method that evaluates each kind of expression.
 _EVALUATES: dict[type[ast.AST], str] = {
     kind: f"_eval_{kind.__name__}" for kind in ast.expr.__subclasses__()
@@ -127,6 +130,8 @@ class Expressions(Operators):
         option = self.knowledge.options.get(name)
         if option is not None and "config" not in text:
             return self.state.overridden("option", name) or option
+        if _ARGUMENTS.search(text):  # of a parser outside the tree
+            return self.state.overridden("option", name) or Chosen("option", name, UNKNOWN)
         default = self.knowledge.config_defaults.get(name, UNKNOWN)
         return Chosen("config", name, default)
 
@@ -144,6 +149,8 @@ class Expressions(Operators):
 
     def member(self, base: Instance | Class, name: str) -> Value | None:
         """A method, class attribute, option field or written attribute."""
+        if isinstance(base, Instance) and base.asked is not None and words.is_setting(name):
+            return base.asked
         for symbol in self.ancestry(base.symbol):
             written = self.state.attributes.get((symbol.key, name))
             if written is not None:

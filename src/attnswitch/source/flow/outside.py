@@ -36,6 +36,8 @@ from attnswitch.source.flow.values import (
 from attnswitch.source.mechanisms.calls import FLASH_CLASS
 from attnswitch.source.records import Line
 
+#: The loading function of this family, where another package brings it.
+_LOADER = "load_pretrained_model"
 _PACKAGE_TESTS = {"find_spec", "is_package_available", "_is_package_available", "find_loader"}
 
 
@@ -73,7 +75,7 @@ class Outside(Expressions):
         self._callbacks(arguments, line_of(frame, node))
         if isinstance(node.func, ast.Attribute):
             return self._by_name(name, node, arguments, frame) if "." not in dotted else UNKNOWN
-        if any(words.is_setting(k) for k in keywords):
+        if any(words.is_setting(k) for k in keywords) or name == _LOADER:
             role = self._role(name, node, frame)
             self._record_load(node, keywords, name, role, frame)
         return Unknown(dotted)

@@ -11,7 +11,10 @@ from attnswitch.source.flow.families import families
 from attnswitch.source.flow.state import UNKNOWN, Frame, line_of
 from attnswitch.source.flow.values import (
     ALWAYS,
+    Bound,
+    Class,
     Const,
+    External,
     Function,
     Instance,
     Literal,
@@ -66,6 +69,10 @@ class Targets(Calls):
             return
         base = self.evaluate(target.value, frame)
         name = key.value
+        made = value.function if isinstance(value, Bound) else value
+        if isinstance(base, External) and isinstance(made, Class):
+            self.state.registered.append(made.symbol)  # a table of models outside the tree
+            return
         if dotted_text(target.value).endswith("environ") and isinstance(name, str):
             if isinstance(value, Const):
                 self.state.variables.setdefault(name, str(value.value))

@@ -171,9 +171,13 @@ class Class(Value):
 
 @dataclass(frozen=True)
 class Instance(Value):
-    """An object of a class of the tree."""
+    """An object of a class of the tree.
+
+    `asked` is the implementation that a loading call writes into its copy of a configuration.
+    """
 
     symbol: Symbol
+    asked: Value | None = None
 
 
 @dataclass(frozen=True)

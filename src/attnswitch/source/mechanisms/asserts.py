@@ -11,8 +11,10 @@ from attnswitch.source.mechanisms.place import Place, short
 from attnswitch.source.records import Finding
 
 NODES = (ast.Assert, ast.If)
+#: What a test must speak of; "flash" may also be the flash of a memory or of a product's name.
 _TESTS = re.compile(
-    r"flash|attn_impl|attention_impl|xformers|use_sdpa|attn_backend|attention_backend",
+    r"flash(?:_?att|_?mha|_?sdp|[-_]?[234]\b|_\d|_available|_installed|_func|_fn|\b)|attn_impl"
+    r"|attention_impl|xformers|use_sdpa|attn_backend|attention_backend",
     re.IGNORECASE,
 )
 _SHAPES = re.compile(r"shape|dtype|ndim|\.dim\(|needs_input_grad|size\(|len\(|allclose|isclose")

@@ -13,6 +13,7 @@ from attnswitch.source.records import Finding
 
 NODES = (ast.Assign, ast.Call)
 _ATTENTION = re.compile(r"attn|attention|flash|xformers|sdpa|scaled_dot", re.IGNORECASE)
+_DOTTED = re.compile(r"^[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+$")
 _HOOKS = {"forward", "__call__", "_attn", "__init__"}
 _MASKS = re.compile(r"_prepare_decoder_attention_mask|_update_causal_mask|_get_unpad_data")
 _KERNEL_NAMES = re.compile(
@@ -43,8 +44,23 @@ def detect(node: ast.AST, place: Place) -> Iterator[Finding]:
                 target = ast.Attribute(node.args[0], name, ast.Store())
                 if replaces_attention(target, node.args[2]):
                     yield from _patch(node, ast.unparse(target), node.args[2], place)
+        elif _by_name(node) is not None:
+            yield from _patch(node, str(constant(node.args[0])), node.args[1], place)
         else:
             yield from _applied(node, place)
+
+
+def _by_name(node: ast.Call) -> ast.Attribute | None:
+    """The target of `register_patch("package.Attention.forward", f)`, if attention is replaced."""
+    if len(node.args) < 2 or "patch" not in dotted_text(node.func).lower():
+        return None
+    name = constant(node.args[0])
+    if not isinstance(name, str) or not _DOTTED.match(name):
+        return None
+    target = ast.parse(name, mode="eval").body
+    if isinstance(target, ast.Attribute) and replaces_attention(target, node.args[1]):
+        return target
+    return None
 
 
 def replaces_attention(target: ast.Attribute, value: ast.expr) -> bool:
