@@ -229,3 +229,95 @@ def test_a_script_whose_name_says_nothing_is_named_by_what_it_does(tree):
     found = entries(tree({**files, "x3.py": 'if __name__ == "__main__":\n    print(1)\n'}))
     kinds = [found[name].kind for name in ("x1.py", "x2.py", "x3.py")]
     assert kinds == ["inference", "training", "tool"]
+
+
+LONG_LOADER = """\
+from transformers import AutoModelForCausalLM
+from longer import LongForCausalLM
+
+
+def load_pretrained_model(path, model_name, **kwargs):
+    if "long" in model_name.lower():
+        return LongForCausalLM.from_pretrained(path, attn_implementation="flash_attention_2")
+    elif "lora" in model_name.lower():
+        return AutoModelForCausalLM.from_pretrained(path, adapter=True)
+    return AutoModelForCausalLM.from_pretrained(path)
+
+
+class Bot:
+    def __init__(self, config):
+        self.model = load_pretrained_model(config.path, config.name)
+
+
+if __name__ == "__main__":
+    Bot(read("x"))
+"""
+LONGER = """\
+from flash_attn import flash_attn_func
+
+
+class FlashAttention(Module):
+    def forward(self, q):
+        if q.shape[0] == 1:
+            return flash_attn_func(q, q, q)
+        return flash_attn_func(q, q, q, causal=True)
+
+
+CLASSES = {"eager": Attention, "flash_attention_2": FlashAttention}
+
+
+class LongForCausalLM(PreTrainedModel):
+    def __init__(self, config):
+        self.attn = CLASSES[config._attn_implementation](config)
+
+    def forward(self, q):
+        return self.attn(q)
+"""
+
+
+def test_one_model_of_several_with_its_own_kernels_depends_on_the_model(tree):
+    files = {"chat.py": LONG_LOADER, "longer.py": LONGER, "chat.sh": "python chat.py --name x\n"}
+    found = entries(tree(files))
+    assert found["chat.py"].flash == found["chat.sh"].flash == "depends"
+    assert found["chat.py"].depends_on == ["'long' in model_name.lower()"]
+
+
+PLACEHOLDER = """\
+from dataclasses import dataclass, field
+from transformers import AutoModelForCausalLM, HfArgumentParser
+
+
+@dataclass
+class Arguments:
+    model: str = field(default=None)
+    vision_tower: str = field(default=None)
+    attn_implementation: str = field(default="flash_attention_2")
+
+
+if __name__ == "__main__":
+    (args,) = HfArgumentParser(Arguments).parse_args_into_dataclasses()
+    if args.vision_tower is not None and "qwen" in args.model.lower():
+        AutoModelForCausalLM.from_pretrained(
+            args.model, attn_implementation=args.attn_implementation
+        )
+"""
+
+
+def test_a_script_with_a_placeholder_for_the_model_gets_what_the_others_get(tree):
+    script = "python train.py --model Your_checkpoint --vision_tower clip\n"
+    entry = entries(tree({"train.py": PLACEHOLDER, "a.sh": script}))["a.sh"]
+    assert entry.language_model == "on"
+
+
+def test_options_in_a_quoted_text_with_quotes_inside(tree):
+    options = '\n  --x 1 \\\n  --format "chat" \\\n  --use-flash-attn \\\n'
+    script = f'ARGS="{options}"\n\npython train.py $ARGS\n'
+    text = (
+        "import argparse\nfrom transformers import AutoModelForCausalLM\n\n"
+        "parser = argparse.ArgumentParser()\n"
+        'parser.add_argument("--use-flash-attn", action="store_true")\n'
+        "args = parser.parse_args()\n"
+        "AutoModelForCausalLM.from_pretrained(\n"
+        '    "x", attn_implementation="flash_attention_2" if args.use_flash_attn else "eager"\n)\n'
+    )
+    assert entries(tree({"train.py": text, "a.sh": script}))["a.sh"].flash == "on"

@@ -49,7 +49,7 @@ def _launched(
     flags = {n: v for n, v in launch.flags.items() if ("option", n) in asked}
     variables = {n: v for n, v in launch.variables.items() if ("variable", n) in asked}
     events, gave_up = runs.events(program, flags, variables)
-    if _loads(bare_events) and not _loads(events):
+    if _language_loads(bare_events) and not _loads(events):
         # The model's path is a placeholder that no branch of the program takes.
         asked = _asked(bare_events, models=False)
         flags = {n: v for n, v in flags.items() if ("option", n) in asked}
@@ -74,12 +74,13 @@ def _asked(events: list[Event], models: bool) -> set[tuple[str, str]]:
     return {(lit.kind, lit.name) for lit in found}
 
 
+def _language_loads(events: list[Event]) -> list[Event]:
+    return [e for e in events if e.kind == "load" and e.role == "language_model"]
+
+
 def _loads(events: list[Event]) -> bool:
     """True if a language model is loaded where nobody gives further options."""
-    return any(
-        e.kind == "load" and e.role == "language_model" and by_default(e.guard) is not False
-        for e in events
-    )
+    return any(by_default(e.guard) is not False for e in _language_loads(events))
 
 
 def _verdict(

@@ -13,6 +13,7 @@ _ASSIGN = re.compile(
 )
 _VARIABLE = re.compile(r"\$\{(\w+)(?:\[[@*]\])?(?::?[-=]([^{}]*))?\}|\$(\w+)")
 _QUOTED_ARRAY = re.compile(r"\"(\$\{\w+\[[@*]\]\})\"")
+_PIECE = re.compile(r"\"((?:[^\"\\]|\\.)*)\"|'([^']*)'|([^\s\"']+)", re.DOTALL)
 #: A quote or an array that is not closed within so many lines is a mistake of this reader.
 _MOST_LINES = 300
 
@@ -85,9 +86,10 @@ def _assigned_text(value: str) -> str | None:
     """The text of a value; None if the line goes on with a command (`A=1 python x.py`)."""
     if value.startswith("("):
         return value[1:].rpartition(")")[0].strip()
-    quoted = re.fullmatch(r"\"((?:[^\"\\]|\\.)*)\"|'([^']*)'", value, re.DOTALL)
-    if quoted:
-        return quoted.group(1) if quoted.group(1) is not None else quoted.group(2)
+    if value.startswith(('"', "'")):  # also `"--format "x" --more"`: quoted, bare, quoted
+        pieces = list(_PIECE.finditer(value))
+        if "".join(p.group(0) for p in pieces) == value:
+            return "".join(p.group(1) or p.group(2) or p.group(3) or "" for p in pieces)
     bare = re.sub(r"\s+#.*$", "", value)
     return None if re.search(r"\s", bare) and not bare.startswith("$(") else bare.strip("\"'")
 

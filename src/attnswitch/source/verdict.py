@@ -101,8 +101,8 @@ def judge(events: list[Event], role: str) -> Answer:
     answer.reasons = [_say(e) for e in _distinct(on)[:3]]
     answer.default = _default(on)
     if certain and not answer.literals:
-        answer.literals = _telling(_unique([lit for e in certain for lit in _models(e)]))
-        answer.reasons = [_say(e, _models(e)) for e in _distinct(certain)[:3]]
+        answer.literals = _telling(_unique([lit for e in certain for lit in _selecting(e)]))
+        answer.reasons = [_say(e, _selecting(e)) for e in _distinct(certain)[:3]]
         answer.default = _default_model(certain)
         answer.reasons.append(f"other models are loaded without it at {_list(_places(off))}")
     return answer
@@ -152,6 +152,12 @@ def _models(event: Event) -> list[Literal]:
     return sorted(asked or found, key=str)
 
 
+def _selecting(event: Event) -> list[Literal]:
+    """What picks the model of an event: its name, else the tests on the way that held."""
+    tests = [lit for lit in event.guard if lit.kind == "branch" and not lit.negated]
+    return _models(event) or sorted(tests, key=str)[:2]
+
+
 def _default_model(certain: list[Event]) -> str:
     held = {by_default(frozenset(_models(e)), models=True) for e in certain}
     return "on" if True in held else "depends" if None in held else "off"
@@ -166,7 +172,8 @@ def _outweigh(certain: list[Event], rivals: list[Event], picks: set[Literal]) ->
         _models(e) for e in rivals
     )
     weight = 2 if by_name else 1
-    ours, theirs = len(_places(certain)), weight * len(_places(rivals))
+    loads = [e for e in certain if e.kind == "load"]  # what such a model runs adds no weight
+    ours, theirs = len(_places(loads or certain)), weight * len(_places(rivals))
     picked = by_name or any(picks & e.guard for e in certain)
     return ours > theirs or (ours == theirs and not picked)
 
@@ -175,6 +182,8 @@ def settle(answer: Answer) -> None:
     """Nobody types at a script: the options that it does not give stay at their defaults."""
     if answer.flash != "depends" or not answer.on or not answer.literals:
         return
+    if not all(symbols(e.guard) for e in answer.on):
+        return  # it depends on the model
     held = {_without_options(symbols(e.guard)) for e in answer.on}
     if True in held:
         answer.flash = "on"

@@ -116,13 +116,17 @@ class Calls(Methods, Outside, Described):
 
     # -- calls into the tree ------------------------------------------------------------------
 
-    def enter(self, function: Function, arguments: Given, at: Line) -> Value:
-        """Call a function of the tree, if it can tell something about attention."""
+    def enter(self, function: Function, arguments: Given, at: Line, follow: bool = False) -> Value:
+        """Call a function of the tree, if it can tell something about attention.
+
+        `follow`: call it in any case.
+        """
         symbol = function.symbol
         node = symbol.node
         if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) or symbol.module is None:
             return UNKNOWN
-        if not (self.knowledge.interesting(symbol) or _makes_a_text(node, arguments)):
+        worth = follow or self.knowledge.interesting(symbol) or _makes_a_text(node, arguments)
+        if not worth:
             self._callbacks(arguments, at)
             return UNKNOWN
         names = self._bind(symbol.module, node, function, arguments)
@@ -245,7 +249,7 @@ class Calls(Methods, Outside, Described):
             if isinstance(value, Function):
                 wrapper = self.enter(value, ([], {}, True), at)
                 if isinstance(wrapper, Function):
-                    self.enter(wrapper, ([], {}, True), at)
+                    self.enter(wrapper, ([], {}, True), at, follow=True)
             elif isinstance(value, (Mapping, Choice)):
                 self.build_described(value, at)
 

@@ -26,8 +26,9 @@ from attnswitch.source.flow.values import (
     choose,
 )
 from attnswitch.source.mechanisms.place import catches_import_errors, imports_kernel
-from attnswitch.source.project import Module, Symbol, nested_blocks
+from attnswitch.source.project import Module, Symbol
 from attnswitch.source.records import Line
+from attnswitch.source.walking import nested_blocks
 
 _DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 

@@ -54,7 +54,7 @@ class Machine(ABC):
         """Evaluate a call."""
 
     @abstractmethod
-    def enter(self, function: Function, arguments: Given, at: Line) -> Value:
+    def enter(self, function: Function, arguments: Given, at: Line, follow: bool = False) -> Value:
         """Call a function of the tree."""
 
     @abstractmethod

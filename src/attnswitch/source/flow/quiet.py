@@ -16,7 +16,8 @@ from attnswitch.source.dynamic import dynamic_imports, registers
 from attnswitch.source.flow.commands import STARTS
 from attnswitch.source.mechanisms.patches import replaces_attention
 from attnswitch.source.mechanisms.place import imports_kernel
-from attnswitch.source.project import Module, Project, Symbol, dotted_text, nested_blocks
+from attnswitch.source.project import Module, Project, Symbol, dotted_text
+from attnswitch.source.walking import nested_blocks
 
 _DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 #: Functions whose call at the top of a module matters, by the last part of the name.
