@@ -321,3 +321,29 @@ def test_options_in_a_quoted_text_with_quotes_inside(tree):
         '    "x", attn_implementation="flash_attention_2" if args.use_flash_attn else "eager"\n)\n'
     )
     assert entries(tree({"train.py": text, "a.sh": script}))["a.sh"].flash == "on"
+
+
+RESUMES = """\
+from dataclasses import dataclass, field
+from transformers import AutoModelForCausalLM, HfArgumentParser
+
+
+@dataclass
+class Arguments:
+    resume: str = field(default=None)
+    attn_implementation: str = field(default=None)
+
+
+if __name__ == "__main__":
+    (args,) = HfArgumentParser(Arguments).parse_args_into_dataclasses()
+    if args.resume is not None and "lora" in str(read(args.resume)):
+        AutoModelForCausalLM.from_pretrained("x", attn_implementation="flash_attention_2")
+    else:
+        AutoModelForCausalLM.from_pretrained("x", attn_implementation=args.attn_implementation)
+"""
+
+
+def test_a_project_whose_option_decides_depends_on_it_though_one_path_is_fixed(tree):
+    entry = entries(tree({"train.py": RESUMES}))["train.py"]
+    assert (entry.flash, entry.default) == ("depends", "off")
+    assert "attn_implementation = flash_attention_2" in entry.depends_on

@@ -92,17 +92,17 @@ def judge(events: list[Event], role: str) -> Answer:
     answer.models += sorted(picks, key=str)
     if certain and (_outweigh(certain, rivals, picks) or _covers(certain)):
         answer.flash = answer.default = "on"
-        answer.reasons = [_say(e, picks=picks) for e in _distinct(certain)[:3]]
+        answer.reasons = _said(certain, picks=picks)
         if off:
             answer.reasons.append(f"not asked for at {_list(_places(off))}")
         return answer
     answer.flash = "depends"
     answer.literals = _telling([lit for e in on for lit in symbols(e.guard)])
-    answer.reasons = [_say(e) for e in _distinct(on)[:3]]
+    answer.reasons = _said(on)
     answer.default = _default(on)
     if certain and not answer.literals:
         answer.literals = _telling(_unique([lit for e in certain for lit in _selecting(e)]))
-        answer.reasons = [_say(e, _selecting(e)) for e in _distinct(certain)[:3]]
+        answer.reasons = _said(certain, selecting=True)
         answer.default = _default_model(certain)
         answer.reasons.append(f"other models are loaded without it at {_list(_places(off))}")
     return answer
@@ -112,8 +112,15 @@ def _picks(on: list[Event], off: list[Event]) -> set[Literal]:
     """Options that pick one load or another, and say nothing of attention.
 
     `if args.vision_tower is None: a plain Llama, else: LLaVA`: they weigh as the name of a model
-    does. An option that changes what one and the same load asks for is no such pick.
+    does. An option that changes what one and the same load asks for is no such pick, and where
+    an option of the project decides about attention there is none.
     """
+    if any(
+        words.is_setting(lit.name) or words.is_switch(lit.name)
+        for e in on
+        for lit in symbols(e.guard)
+    ):
+        return set()
     found = {
         lit
         for e in on
@@ -315,24 +322,34 @@ def _default(on: list[Event]) -> str:
     return "off" if held == {False} else "depends"
 
 
+#: What one event does, and what several do.
 _VERBS = {
-    "load": "asks for it",
-    "write": "writes it into the configuration",
-    "patch": "replaces attention with it",
-    "call": "runs it",
+    "load": ("asks for it", "ask for it"),
+    "write": ("writes it into the configuration", "write it into the configuration"),
+    "patch": ("replaces attention with it", "replace attention with it"),
+    "call": ("runs it", "run it"),
 }
 
 
-def _say(
-    event: Event, models: list[Literal] | None = None, picks: set[Literal] | None = None
-) -> str:
-    where = event.source or event.at
-    text = f"{where} {_VERBS[event.kind]}"
-    asked = [lit for lit in symbols(event.guard) if lit not in (picks or ())]
-    conditions = _telling([*asked, *(models or ())])
-    if conditions:
-        text += " if " + " and ".join(str(c) for c in conditions)
-    return text
+def _said(
+    events: list[Event], picks: set[Literal] | None = None, selecting: bool = False
+) -> list[str]:
+    """What events do, in sentences: those that do the same in one file share one."""
+    groups: dict[tuple[str, str, str], list[int]] = {}
+    for event in _distinct(events):
+        asked = [lit for lit in symbols(event.guard) if lit not in (picks or ())]
+        conditions = _telling([*asked, *(_selecting(event) if selecting else ())])
+        held = " and ".join(str(c) for c in conditions)
+        at = event.source or event.at
+        groups.setdefault((at.path, event.kind, held), []).append(at.line)
+    sentences = []
+    for (path, kind, held), numbers in groups.items():
+        lines = list(dict.fromkeys(str(n) for n in numbers))
+        where = ", ".join(lines[:-1]) + (" and " if lines[1:] else "") + lines[-1]
+        text = f"{path}:{where} {_VERBS[kind][len(lines) > 1]}"
+        sentences.append(f"{text} if {held}" if held else text)
+    more = len(sentences) - 3
+    return sentences[:3] + ([f"and {more} more places"] if more > 0 else [])
 
 
 def _list(lines: list[Line]) -> str:
@@ -356,7 +373,9 @@ def option_off(literal: Literal) -> str | None:
     """What to write on the command line so that a condition does not hold."""
     if literal.kind == "variable":
         return f"unset {literal.name}" if not literal.negated else f"set {literal.name}=1"
-    if literal.kind != "option":
+    if literal.kind != "option" or not (
+        words.is_setting(literal.name) or words.is_switch(literal.name)
+    ):
         return None
     flag = literal.shown or f"--{literal.name}"
     match = re.match(r"(?:==|=) ?'?([\w]+)", literal.want)

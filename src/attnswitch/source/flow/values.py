@@ -44,10 +44,14 @@ class Literal:
     def __str__(self) -> str:
         if self.kind == "package":
             return f"{self.name} is {'not ' if self.negated else ''}installed"
-        text = self.name if self.want == "true" else f"{self.name} {self.want}"
-        return f"not {text}" if self.negated else text
+        if self.want == "true":
+            return f"not {self.name}" if self.negated else self.name
+        sign, _, value = self.want.partition(" ")
+        return f"{self.name} {_OPPOSITE.get(sign, sign) if self.negated else sign} {value}"
 
 
+#: The first word of a want, denied.
+_OPPOSITE = {"==": "!=", "=": "is not", "is": "is not", "in": "not in", "contains": "lacks"}
 #: How the want of a condition on a part of a text begins.
 CONTAINS = "contains "
 
