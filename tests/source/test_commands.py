@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 
 import pytest
 
@@ -52,6 +53,59 @@ def test_sarif_has_rules_and_places(tree, tmp_path):
     assert run["results"][0]["level"] == "warning"
     place = run["results"][0]["locations"][0]["physicalLocation"]
     assert (place["artifactLocation"]["uri"], place["region"]["startLine"]) == ("m.py", 2)
+
+
+#: What SARIF 2.1.0 requires of each object that is written, and the values it allows.
+REQUIRED = {
+    "log": {"version": str, "runs": list},
+    "run": {"tool": dict},
+    "driver": {"name": str},
+    "rule": {"id": str},
+    "result": {"message": dict},
+    "location": {"physicalLocation": dict},
+    "physicalLocation": {"artifactLocation": dict},
+}
+LEVELS = {"none", "note", "warning", "error"}
+
+
+def required(kind, record):
+    for key, value in REQUIRED[kind].items():
+        assert isinstance(record[key], value), f"{kind}.{key}"
+
+
+def test_sarif_has_the_structure_that_the_standard_requires(tree, tmp_path):
+    files = {
+        "src/a b/é.py": FLASH + "import flash_attn\nassert use_flash_attn\n",
+        "src/run.sh": "python x.py --use_flash_attn True\n",
+        "src/requirements.txt": "flash-attn\n",
+    }
+    target = tmp_path / "out.sarif"
+    call("scan", tree(files) / "src", "--sarif", target)
+    log = json.loads(target.read_text(encoding="utf-8"))
+    required("log", log)
+    assert log["version"] == "2.1.0" and log["$schema"].endswith("sarif-2.1.0.json")
+    for run in log["runs"]:
+        required("run", run)
+        required("driver", run["tool"]["driver"])
+        assert run["columnKind"] in {"utf16CodeUnits", "unicodeCodePoints"}
+        rules = run["tool"]["driver"]["rules"]
+        for rule in rules:
+            required("rule", rule)
+            assert rule["shortDescription"]["text"]
+        names = [rule["id"] for rule in rules]
+        assert len(names) == len(set(names)), "rules are unique"
+        assert len(run["results"]) == 5
+        for result in run["results"]:
+            required("result", result)
+            assert result["message"]["text"] and result["level"] in LEVELS
+            assert result["ruleId"] in names
+            for location in result["locations"]:
+                required("location", location)
+                place = location["physicalLocation"]
+                required("physicalLocation", place)
+                assert place["region"]["startLine"] >= 1
+                uri = place["artifactLocation"]["uri"]
+                assert re.fullmatch(r"[A-Za-z0-9._~/%-]+", uri), "a relative reference, RFC 3986"
 
 
 def test_a_baseline_accepts_old_findings_and_refuses_new_ones(tree, tmp_path):

@@ -65,7 +65,7 @@ def test_depends_on_an_option_and_names_it(tree):
     assert entry.depends_on == ["use_flash_attn"]
     assert (entry.language_model, entry.vision_tower) == ("depends", "off")
     assert str(entry.decided_by[0]) == "pkg/builder.py:7"
-    assert "--use_flash_attn" in entry.turn_off
+    assert "--use-flash-attn" in entry.turn_off
 
 
 def test_a_script_that_gives_the_flag_is_on(tree):

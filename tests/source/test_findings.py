@@ -52,6 +52,10 @@ NOT_FINDINGS = {
         "y = scaled_dot_product_attention(q, k)\n"
     ),
     "a dropout rate": "def f(s, attn_drop):\n    s.xattn_drop = attn_drop\n",
+    "a memory called flash": (
+        "def f(flash_memory_length):\n    assert flash_memory_length % 2 == 0, 'even'\n"
+    ),
+    "a path patched by name that is no attention": "manager.patch('models.llama.LlamaMLP.forward', f)\n",
     "a dataset flag": "load(image_folder='x', attention_mask=m, attn_dropout=0.1)\n",
 }
 
@@ -71,6 +75,10 @@ FINDINGS = {
         "def apply_ring_flash_attn_patch():\n    t.LlamaDecoderLayer.forward = layer_forward\n"
         "apply_ring_flash_attn_patch()\n",
         6,
+    ),
+    "monkey-patch   ": (
+        "manager.register_patch('megatron.core.DotProductAttention.forward', flash_forward)\n",
+        1,
     ),
     "unguarded-import": ("import os\nfrom flash_attn import flash_attn_func\n", 2),
     "guarded-import": ("try:\n    import flash_attn\nexcept ImportError:\n    pass\n", 2),

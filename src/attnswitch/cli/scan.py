@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -49,7 +50,8 @@ def run(args: argparse.Namespace) -> int:
     to_stdout = "-" in (args.json, args.sarif)
     for scan in scans:
         if not args.check:
-            print(render(scan, every=args.all), file=sys.stderr if to_stdout else sys.stdout)
+            text = render(scan, every=args.all, width=shutil.get_terminal_size((100, 24)).columns)
+            print(text, file=sys.stderr if to_stdout else sys.stdout)
     if args.json:
         _write(args.json, [s.as_json() for s in scans])
     if args.sarif:

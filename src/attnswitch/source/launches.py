@@ -1,100 +1,52 @@
-"""Reads shell scripts for the Python programs they start and the flags they pass."""
+"""Finds the Python programs that shell scripts and other programs start, and their flags."""
 
 from __future__ import annotations
 
 import posixpath
 import re
-import shlex
-from collections.abc import Iterator
 
-from attnswitch.source.entries import Launch
+from attnswitch.source.programs import Launch
 from attnswitch.source.project import Module, Project
+from attnswitch.source.shell_text import commands, words_of
 from attnswitch.source.tree import SourceFile
 
 _LAUNCHER = re.compile(
-    r"(?:^|[\s;&|(])(?:python[\d.]*|torchrun|deepspeed|accelerate|srun|colossalai|\S+/python[\d.]*"
-    r"|\$\{?PYTHON\w*\}?)\s"
+    r"(?:^|[\s;&|(\"'])(?:python[\d.]*|torchrun|deepspeed|accelerate|srun|colossalai"
+    r"|\S+/python[\d.]*|\$\{?PYTHON\w*\}?)\s"
 )
-_ASSIGN = re.compile(r"^\s*(?:export\s+)?([A-Za-z_]\w*)=(.*)$")
-_VARIABLE = re.compile(r"\$\{(\w+)(?::?-([^}]*))?\}|\$(\w+)")
-
-
-def logical_lines(text: str) -> Iterator[tuple[int, str]]:
-    """Yield (first line number, text) with continued lines joined and comments left out."""
-    start = 0
-    parts: list[str] = []
-    for number, line in enumerate(text.splitlines(), 1):
-        stripped = line.rstrip()
-        if stripped.lstrip().startswith("#"):
-            if parts:
-                continue
-            yield number, ""
-            continue
-        if not parts:
-            start = number
-        if stripped.endswith("\\"):
-            parts.append(stripped[:-1])
-            continue
-        parts.append(stripped)
-        yield start, " ".join(parts)
-        parts = []
-    if parts:
-        yield start, " ".join(parts)
-
-
-def words_of(line: str) -> list[str]:
-    """Split a shell line into words; a line that shlex refuses is split at blanks."""
-    try:
-        return shlex.split(line, comments=True)
-    except ValueError:
-        return line.split()
-
-
-def substitute(text: str, variables: dict[str, str]) -> str:
-    """Put in variables that the script itself sets, and defaults of `${x:-default}`."""
-
-    def value(match: re.Match[str]) -> str:
-        name = match.group(1) or match.group(3)
-        return variables.get(name, match.group(2) or match.group(0))
-
-    return _VARIABLE.sub(value, text)
 
 
 def find_launches(project: Project, file: SourceFile) -> list[Launch]:
     """Every launch of a Python file of the tree in one shell script."""
     found: list[Launch] = []
-    variables: dict[str, str] = {}
-    for number, line in logical_lines(file.text):
-        assigned = _ASSIGN.match(line)
-        if assigned and " " not in assigned.group(2).strip().strip("\"'"):
-            variables[assigned.group(1)] = substitute(assigned.group(2).strip("\"' "), variables)
+    for command in commands(file.text):
+        if not _LAUNCHER.search(" " + command.text):
             continue
-        if not _LAUNCHER.search(" " + line):
-            continue
-        for piece in re.split(r"\s*(?:&&|\|\||;|\|)\s*", line):
-            launch = _one(project, file, number, substitute(piece, variables), variables)
-            if launch:
-                found.append(launch)
+        words = words_of(command.text)
+        launch = launch_of(project, file.path, command.line, words, command.variables)
+        if launch:
+            found.append(launch)
     return found
 
 
-def _one(
-    project: Project, file: SourceFile, number: int, line: str, variables: dict[str, str]
+def launch_of(
+    project: Project, path: str, line: int, words: list[str], variables: dict[str, str]
 ) -> Launch | None:
-    tokens = words_of(line)
+    """The program of the tree that a command in the file `path` starts, None if it is none."""
     environment = dict(variables)
+    tokens = list(words)
+    if tokens and tokens[0] == "eval":
+        tokens = [part for token in tokens[1:] for part in words_of(token)]
     while tokens and re.match(r"^[A-Za-z_]\w*=", tokens[0]):
         name, _, value = tokens.pop(0).partition("=")
         environment[name] = value
-    module, rest = _target(project, file, tokens)
+    module, rest = _target(project, path, tokens)
     if module is None:
         return None
-    return Launch(file.path, number, module, flags_of(rest), environment)
+    return Launch(path, line, module, flags_of(rest), environment)
 
 
-def _target(
-    project: Project, file: SourceFile, tokens: list[str]
-) -> tuple[Module | None, list[str]]:
+def _target(project: Project, path: str, tokens: list[str]) -> tuple[Module | None, list[str]]:
     launcher = any(
         re.search(r"(?:^|/)(?:python[\d.]*|torchrun|deepspeed|accelerate|colossalai)$", t)
         or t.lower().startswith("$python")
@@ -107,21 +59,21 @@ def _target(
             name = tokens[index + 1]
             if name.startswith(("torch.", "accelerate", "deepspeed")):
                 continue
-            module = project.find_module(posixpath.dirname(file.path), name)
+            module = project.find_module(posixpath.dirname(path), name)
             if module is not None and module.is_package:
                 module = project.module_at(posixpath.join(module.folder, "__main__")) or module
             return module, tokens[index + 2 :]
         if token.endswith(".py"):
-            return _file(project, file, token), tokens[index + 1 :]
+            return _file(project, path, token), tokens[index + 1 :]
     return None, []
 
 
-def _file(project: Project, file: SourceFile, token: str) -> Module | None:
-    clean = re.sub(r"^(?:\$\{?\w+\}?/)+", "", token)
+def _file(project: Project, path: str, token: str) -> Module | None:
+    clean = re.sub(r"^(?:(?:\$\{?\w+\}?|`[^`]*`|\$\([^)]*\))/)+", "", token)
     clean = posixpath.normpath(clean)
     while clean.startswith("../"):
         clean = clean[3:]
-    folder = posixpath.dirname(file.path)
+    folder = posixpath.dirname(path)
     while True:
         module = project.modules.get(posixpath.join(folder, clean))
         if module or not folder:
@@ -129,13 +81,11 @@ def _file(project: Project, file: SourceFile, token: str) -> Module | None:
         folder = posixpath.dirname(folder)
     if module:
         return module
-    matches = [m for path, m in project.modules.items() if path.endswith("/" + clean)]
-    matches = matches or (
-        [m for path, m in project.modules.items() if clean.endswith("/" + path)]
-        if clean.startswith("/")
-        else []
-    )
-    shared = [(-len(posixpath.commonprefix([m.path, file.path])), m.path, m) for m in matches]
+    modules = project.modules.items()
+    matches = [m for other, m in modules if other.endswith("/" + clean)]
+    if not matches and clean.startswith("/"):
+        matches = [m for other, m in modules if clean.endswith("/" + other)]
+    shared = [(-len(posixpath.commonprefix([m.path, path])), m.path, m) for m in matches]
     return min(shared, key=lambda s: s[:2])[2] if shared else None
 
 

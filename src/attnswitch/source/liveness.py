@@ -6,6 +6,7 @@ import ast
 import posixpath
 import re
 
+from attnswitch.source.configurations import is_configuration
 from attnswitch.source.project import Module, Project
 from attnswitch.source.reach import Reach, Scope
 from attnswitch.source.records import Finding
@@ -25,7 +26,7 @@ def judge_status(
         if module is None or (finding.mechanism == "dependency" and finding.reason):
             continue
         if finding.path not in config_like:
-            config_like[finding.path] = _config_like(module)
+            config_like[finding.path] = is_configuration(module)
         finding.status, finding.reason = _status(
             finding, module, reach, has_programs, config_like[finding.path]
         )
@@ -57,22 +58,6 @@ def _status(
     if Scope(finding.path, "") in reach:
         return "dead", f"the module is imported, {name} is not used by any program here"
     return "dead", "no program here imports this module"
-
-
-def _config_like(module: Module) -> bool:
-    """True for Python files that only assign dictionaries, as mmengine's configurations do."""
-    holds = False
-    for node in module.tree.body:
-        if isinstance(node, ast.Assign):
-            value = node.value
-            called = isinstance(value, ast.Call) and ast.unparse(value.func) == "dict"
-            holds = holds or called or isinstance(value, ast.Dict)
-        elif isinstance(node, ast.Expr):
-            if not isinstance(node.value, ast.Constant):
-                return False
-        elif not isinstance(node, (ast.AnnAssign, ast.Import, ast.ImportFrom, ast.With)):
-            return False
-    return holds
 
 
 def _never_runs(module: Module, line: int) -> bool:

@@ -6,7 +6,8 @@ import ast
 from dataclasses import dataclass
 
 from attnswitch.source.mechanisms.options import is_options_class
-from attnswitch.source.project import Module, Project, Symbol, dotted_text, target_names
+from attnswitch.source.project import Module, Project, Symbol, dotted_text
+from attnswitch.source.walking import target_names
 
 OPTION = "use_flash_attention"
 Function = ast.FunctionDef | ast.AsyncFunctionDef

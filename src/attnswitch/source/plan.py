@@ -10,7 +10,7 @@ from attnswitch.source import words
 from attnswitch.source.mechanisms.keywords import overruled_in
 from attnswitch.source.mechanisms.place import imports_kernel
 from attnswitch.source.options_place import OptionsPlace, find_options
-from attnswitch.source.project import Module, Project, Symbol, dotted_text
+from attnswitch.source.project import Module, Project
 from attnswitch.source.records import Finding, Scan
 
 #: The variable that is read where a project keeps no options.
@@ -194,9 +194,7 @@ def _overrule_in_callee(plan: Plan, finding: Finding, module: Module, project: P
     if not isinstance(finding.node, ast.keyword) or not finding.node.arg:
         return False
     call = _call_with(module, finding.node)
-    symbol = project.resolve_dotted(module, call.func) if call else None
-    if symbol is None and call is not None:
-        symbol = _imported_nearby(project, module, call)
+    symbol = project.resolve_anywhere(module, call.func) if call else None
     if symbol is None or symbol.module is None:
         return False
     function = symbol.node
@@ -217,16 +215,6 @@ def _overrule_in_callee(plan: Plan, finding: Finding, module: Module, project: P
     )
     plan.add(symbol.module.path, edit)
     return True
-
-
-def _imported_nearby(project: Project, module: Module, call: ast.Call) -> Symbol | None:
-    name = dotted_text(call.func)
-    for node in ast.walk(module.tree):
-        if isinstance(node, (ast.Import, ast.ImportFrom)):
-            for alias in node.names:
-                if (alias.asname or alias.name) == name:
-                    return project.import_symbol(module, node, alias)
-    return None
 
 
 def _call_with(module: Module, keyword: ast.keyword) -> ast.Call | None:

@@ -6,12 +6,12 @@ import ast
 import posixpath
 import re
 import warnings
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 
 from attnswitch.source.records import Skipped
 from attnswitch.source.tree import SourceFile
+from attnswitch.source.walking import Mentions, mentions_of, nested_blocks, target_names
 
 FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -69,76 +69,6 @@ class Module:
         """The text of one line, stripped."""
         lines = self.text.splitlines()
         return lines[number - 1].strip() if 0 < number <= len(lines) else ""
-
-
-@dataclass
-class Mentions:
-    """What a piece of code names: names, attributes, imports and calls, in one walk."""
-
-    names: list[ast.Name] = field(default_factory=list)
-    attributes: list[ast.Attribute] = field(default_factory=list)
-    imports: list[ast.Import | ast.ImportFrom] = field(default_factory=list)
-    calls: list[ast.Call] = field(default_factory=list)
-
-
-def children(node: ast.AST) -> list[ast.AST]:
-    """The child nodes of a node; `ast.iter_child_nodes` without the generators."""
-    found: list[ast.AST] = []
-    for value in node.__dict__.values():
-        kind = value.__class__
-        if kind is list:
-            found.extend([item for item in value if isinstance(item, _AST)])
-        elif kind is not int and kind is not str and isinstance(value, _AST) and kind is not _LOAD:
-            found.append(value)
-    return found
-
-
-_AST, _LOAD = ast.AST, ast.Load
-
-
-def _mentions(node: ast.AST) -> Mentions:
-    found = Mentions()
-    todo = [node]
-    while todo:
-        inner = todo.pop()
-        kind = inner.__class__
-        if kind is ast.Name:
-            found.names.append(inner)  # type: ignore[arg-type]  # mypy does not narrow by __class__
-            continue
-        if kind is ast.Constant:
-            continue
-        if kind is ast.Attribute:
-            found.attributes.append(inner)  # type: ignore[arg-type]  # likewise
-        elif kind is ast.Call:
-            found.calls.append(inner)  # type: ignore[arg-type]  # likewise
-        elif kind is ast.Import or kind is ast.ImportFrom:
-            found.imports.append(inner)  # type: ignore[arg-type]  # likewise
-            continue
-        todo.extend(children(inner))
-    return found
-
-
-def nested_blocks(node: ast.AST) -> Iterator[tuple[str, list[ast.stmt]]]:
-    """Yield the statement lists that a compound statement runs in its own scope."""
-    for name in ("body", "orelse", "finalbody"):
-        block = getattr(node, name, None)
-        if isinstance(block, list) and block and isinstance(block[0], ast.stmt):
-            yield name, block
-    for handler in getattr(node, "handlers", []):
-        yield "handler", handler.body
-    for case in getattr(node, "cases", []):
-        yield "case", case.body
-
-
-def target_names(target: ast.AST) -> Iterator[str]:
-    """Yield the plain names that an assignment target binds."""
-    if isinstance(target, ast.Name):
-        yield target.id
-    elif isinstance(target, (ast.Tuple, ast.List)):
-        for item in target.elts:
-            yield from target_names(item)
-    elif isinstance(target, ast.Starred):
-        yield from target_names(target.value)
 
 
 def _bind(module: Module, block: list[ast.stmt], around: tuple[tuple[ast.AST, str], ...]) -> None:
@@ -207,12 +137,13 @@ class Project:
         self._found: dict[tuple[str, str], Module | None] = {}
         self._resolved: dict[tuple[str, str], Symbol | None] = {}
         self._mentions: dict[int, Mentions] = {}
+        self._imports: dict[str, dict[str, tuple[ast.AST, ast.alias]]] = {}
 
     def mentions(self, node: ast.AST) -> Mentions:
         """What a function, class or statement names; kept, since several passes ask."""
         found = self._mentions.get(id(node))
         if found is None:
-            found = self._mentions[id(node)] = _mentions(node)
+            found = self._mentions[id(node)] = mentions_of(node)
         return found
 
     def find_module(self, importer: str, dotted: str) -> Module | None:
@@ -228,7 +159,7 @@ class Project:
         tail = dotted.replace(".", "/")
         folder = importer
         while True:
-            for candidate in (f"{tail}.py", f"{tail}/__init__.py"):
+            for candidate in (f"{tail}/__init__.py", f"{tail}.py"):  # as Python prefers them
                 module = self.modules.get(posixpath.join(folder, candidate))
                 if module:
                     return module
@@ -262,9 +193,9 @@ class Project:
         return posixpath.join(folder, (node.module or "").replace(".", "/")).rstrip("/")
 
     def module_at(self, stem: str) -> Module | None:
-        """The module at a path without its suffix."""
-        return self.modules.get(f"{stem}.py") or self.modules.get(
-            posixpath.join(stem, "__init__.py")
+        """The module at a path without its suffix; a package comes before a file, as in Python."""
+        return self.modules.get(posixpath.join(stem, "__init__.py")) or self.modules.get(
+            f"{stem}.py"
         )
 
     def imported_from(self, module: Module, node: ast.ImportFrom) -> Module | None:
@@ -365,6 +296,24 @@ class Project:
                 if method:
                     return Symbol("function", f"{base.dotted}.{node.attr}", base.module, method)
         return None
+
+    def resolve_anywhere(self, module: Module, node: ast.AST) -> Symbol | None:
+        """As `resolve_dotted`; a bare name may also be imported inside a function."""
+        symbol = self.resolve_dotted(module, node)
+        if symbol is not None or not isinstance(node, ast.Name):
+            return symbol
+        found = self._imports_of(module).get(node.id)
+        return self.import_symbol(module, *found) if found else None
+
+    def _imports_of(self, module: Module) -> dict[str, tuple[ast.AST, ast.alias]]:
+        """What any import of a module binds, also inside functions."""
+        if module.path not in self._imports:
+            self._imports[module.path] = {
+                alias.asname or alias.name: (statement, alias)
+                for statement in self.mentions(module.tree).imports
+                for alias in statement.names
+            }
+        return self._imports[module.path]
 
 
 def find_method(node: ast.ClassDef, name: str) -> FunctionNode | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import quote
+
 from attnswitch.source.records import Finding, Scan
 
 _SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
@@ -52,7 +54,7 @@ def _result(finding: Finding) -> dict[str, object]:
         "locations": [
             {
                 "physicalLocation": {
-                    "artifactLocation": {"uri": finding.path, "uriBaseId": "%SRCROOT%"},
+                    "artifactLocation": {"uri": quote(finding.path), "uriBaseId": "%SRCROOT%"},
                     "region": {"startLine": max(1, finding.line)},
                 }
             }

@@ -11,17 +11,23 @@ from attnswitch.source.flow.events import Event
 from attnswitch.source.flow.values import Guard, Literal
 from attnswitch.source.records import Line
 
-_ROLES = ("language_model", "vision_tower")
+ROLES = ("language_model", "vision_tower")
 
 
 @dataclass
 class Answer:
-    """The verdict for one role."""
+    """The verdict for one role.
+
+    `on` are the events that ask for FlashAttention, `literals` the conditions it depends on;
+    `models` are those that pick a model, where some models are loaded with it and others without.
+    """
 
     flash: str = "off"
     default: str = "off"
     reasons: list[str] = field(default_factory=list)
     literals: list[Literal] = field(default_factory=list)
+    on: list[Event] = field(default_factory=list)
+    models: list[Literal] = field(default_factory=list)
     lines: list[Line] = field(default_factory=list)
     loads: bool = False
     sdpa: bool = False
@@ -31,7 +37,11 @@ class Answer:
 def symbols(guard: Guard) -> list[Literal]:
     """The conditions that a user can influence, settings of configs left out."""
     return sorted(
-        (lit for lit in guard if lit.kind != "branch" and not _decided_elsewhere(lit)),
+        (
+            lit
+            for lit in guard
+            if lit.kind != "branch" and not _decided_elsewhere(lit) and not lit.names_a_model
+        ),
         key=lambda lit: (lit.kind, lit.name, lit.negated),
     )
 
@@ -41,9 +51,12 @@ def _decided_elsewhere(literal: Literal) -> bool:
     return literal.kind == "config" and words.is_setting(literal.name)
 
 
-def by_default(guard: Guard) -> bool | None:
-    """Does a guard hold when the user sets nothing? None if that depends on the machine."""
-    held = [lit.by_default for lit in symbols(guard)]
+def by_default(guard: Guard, models: bool = False) -> bool | None:
+    """Does a guard hold when the user sets nothing? None if that depends on the machine.
+
+    `models`: ask the conditions that pick a model, which else are left out.
+    """
+    held = [lit.by_default for lit in (guard if models else symbols(guard))]
     if False in held:
         return False
     return None if None in held else True
@@ -52,7 +65,8 @@ def by_default(guard: Guard) -> bool | None:
 def judge(events: list[Event], role: str) -> Answer:
     """The verdict for the language model or the vision tower."""
     kinds = {"load", "write", "patch", "call"}
-    mine = _without_mpt([e for e in events if e.role == role and e.kind in kinds])
+    mine = _with_needed_packages(events, [e for e in events if e.role == role and e.kind in kinds])
+    mine = _without_mpt(mine)
     answer = Answer()
     answer.loads = any(e.kind in {"load", "patch"} for e in mine) or any(
         e.kind == "call" for e in mine
@@ -69,29 +83,137 @@ def judge(events: list[Event], role: str) -> Answer:
         return answer
     if all(any(_decided_elsewhere(lit) for lit in e.guard) for e in on):
         return _left_to_config(answer, on)
-    certain = [e for e in on if not symbols(e.guard)]
-    decisive = certain or on
-    answer.lines = _unique([e.source or e.at for e in decisive])
-    rivals = _rivals(certain, off)
-    if certain and (len(_places(certain)) >= len(_places(rivals)) or _covers(certain, off)):
+    answer.on = on
+    picks = _picks(on, off)
+    certain = [e for e in on if not set(symbols(e.guard)) - picks]
+    rivals = _rivals(certain, off, picks)
+    answer.lines = _unique([e.source or e.at for e in certain or on])
+    answer.models = _unique([lit for e in (*on, *off) for lit in e.guard if lit.names_a_model])
+    answer.models += sorted(picks, key=str)
+    if certain and (_outweigh(certain, rivals, picks) or _covers(certain)):
         answer.flash = answer.default = "on"
-        answer.reasons = [_say(e) for e in _distinct(certain)[:3]]
+        answer.reasons = _said(certain, picks=picks)
         if off:
             answer.reasons.append(f"not asked for at {_list(_places(off))}")
         return answer
     answer.flash = "depends"
     answer.literals = _telling([lit for e in on for lit in symbols(e.guard)])
-    answer.reasons = [_say(e) for e in _distinct(on)[:3]]
+    answer.reasons = _said(on)
     answer.default = _default(on)
     if certain and not answer.literals:
+        answer.literals = _telling(_unique([lit for e in certain for lit in _selecting(e)]))
+        answer.reasons = _said(certain, selecting=True)
+        answer.default = _default_model(certain)
         answer.reasons.append(f"other models are loaded without it at {_list(_places(off))}")
     return answer
 
 
-def _rivals(certain: list[Event], off: list[Event]) -> list[Event]:
+def _picks(on: list[Event], off: list[Event]) -> set[Literal]:
+    """Options that pick one load or another, and say nothing of attention.
+
+    `if args.vision_tower is None: a plain Llama, else: LLaVA`: they weigh as the name of a model
+    does. An option that changes what one and the same load asks for is no such pick, and where
+    an option of the project decides about attention there is none.
+    """
+    if any(
+        words.is_setting(lit.name) or words.is_switch(lit.name)
+        for e in on
+        for lit in symbols(e.guard)
+    ):
+        return set()
+    found = {
+        lit
+        for e in on
+        if e.kind == "load"
+        for lit in symbols(e.guard)
+        if lit.kind == "option" and not (words.is_setting(lit.name) or words.is_switch(lit.name))
+    }
+    for event in on:
+        conditions = set(symbols(event.guard))
+        if event.kind != "load":
+            found -= conditions
+        inverse = {lit.inverse(): lit for lit in conditions & found}
+        for other in off:
+            if other.at == event.at:
+                found -= {lit for opposite, lit in inverse.items() if opposite in other.guard}
+    return found
+
+
+def _with_needed_packages(events: list[Event], mine: list[Event]) -> list[Event]:
+    """Take as installed what the program cannot start without."""
+    needed = {e.detail.split(".")[0] for e in events if e.kind == "need" and not e.guard}
+    if not needed:
+        return mine
+    found = []
+    for event in mine:
+        about = {lit for lit in event.guard if lit.kind == "package" and lit.name in needed}
+        if not any(lit.negated for lit in about):
+            found.append(replace(event, guard=event.guard - about))
+    return found
+
+
+def _models(event: Event) -> list[Literal]:
+    """The conditions of an event that pick a model by its name."""
+    found = [lit for lit in event.guard if lit.names_a_model]
+    asked = [lit for lit in found if not lit.negated]
+    return sorted(asked or found, key=str)
+
+
+def _selecting(event: Event) -> list[Literal]:
+    """What picks the model of an event: its name, else the tests on the way that held."""
+    tests = [lit for lit in event.guard if lit.kind == "branch" and not lit.negated]
+    return _models(event) or sorted(tests, key=str)[:2]
+
+
+def _default_model(certain: list[Event]) -> str:
+    held = {by_default(frozenset(_models(e)), models=True) for e in certain}
+    return "on" if True in held else "depends" if None in held else "off"
+
+
+def _outweigh(certain: list[Event], rivals: list[Event], picks: set[Literal]) -> bool:
+    """On for nearly every model: one that is loaded without it does not change the verdict.
+
+    Where the name of the model picks one load or the other, it is the name that decides.
+    """
+    by_name = all(any(not lit.negated for lit in _models(e)) for e in certain) and any(
+        _models(e) for e in rivals
+    )
+    weight = 2 if by_name else 1
+    loads = [e for e in certain if e.kind == "load"]  # what such a model runs adds no weight
+    ours, theirs = len(_places(loads or certain)), weight * len(_places(rivals))
+    picked = by_name or any(picks & e.guard for e in certain)
+    return ours > theirs or (ours == theirs and not picked)
+
+
+def settle(answer: Answer) -> None:
+    """Nobody types at a script: the options that it does not give stay at their defaults."""
+    if answer.flash != "depends" or not answer.on or not answer.literals:
+        return
+    if not all(symbols(e.guard) for e in answer.on):
+        return  # it depends on the model
+    held = {_without_options(symbols(e.guard)) for e in answer.on}
+    if True in held:
+        answer.flash = "on"
+    elif None not in held:
+        answer.flash = "off"
+    if answer.flash != "depends":
+        answer.default, answer.literals = answer.flash, []
+        so = "so by default" if answer.flash == "on" else "not given here"
+        answer.reasons = [f"{reason} ({so})" for reason in answer.reasons]
+
+
+def _without_options(conditions: list[Literal]) -> bool | None:
+    options = [lit.by_default for lit in conditions if lit.kind == "option"]
+    if False in options:
+        return False
+    return True if len(options) == len(conditions) and None not in options else None
+
+
+def _rivals(certain: list[Event], off: list[Event], picks: set[Literal]) -> list[Event]:
     """The loads to weigh against: unconditional ones, and in the same files if there are any."""
     files = {e.at.path for e in certain}
-    plain = [e for e in off if not symbols(e.guard)]
+    opposite = {lit.inverse() for lit in picks} | picks
+    plain = [e for e in off if not set(symbols(e.guard)) - opposite]
     return [e for e in plain if e.at.path in files] or plain
 
 
@@ -120,24 +242,31 @@ def _without_mpt(events: list[Event]) -> list[Event]:
 
 def simplified(events: list[Event]) -> list[Event]:
     """Drop conditions that make no difference: on if x, and on if not x, is simply on."""
-    guards = [frozenset(symbols(e.guard)) for e in events]
+    asked = {e: frozenset(symbols(e.guard)) for e in _unique(events)}
+    shorter = _shortened(set(asked.values()))
+    smallest = {g for g in shorter.values() if not any(o < g for o in shorter.values())}
+    return [
+        replace(event, guard=shorter[guard] | (event.guard - guard))
+        for event, guard in asked.items()
+        if shorter[guard] in smallest
+    ]
+
+
+def _shortened(guards: set[Guard]) -> dict[Guard, Guard]:
+    """Each guard without the conditions that another guard makes superfluous."""
+    result = {guard: guard for guard in guards}
     changed = True
     while changed:
         changed = False
-        for i, left in enumerate(guards):
-            for right in guards:
-                for literal in left:
-                    rest = right - {literal.inverse()}
-                    if literal.inverse() in right and rest <= left - {literal}:
-                        guards[i] = left = left - {literal}
-                        changed = True
-                        break
-    smallest = [g for g in guards if not any(other < g for other in guards)]
-    return [
-        replace(e, guard=guard | frozenset(lit for lit in e.guard if lit.kind == "branch"))
-        for e, guard in zip(events, guards, strict=False)
-        if guard in smallest
-    ]
+        present = set(result.values())
+        for guard, left in result.items():
+            for literal in left:
+                rest, opposite = left - {literal}, literal.inverse()
+                if any(opposite in g and g - {opposite} <= rest for g in present):
+                    result[guard] = rest
+                    changed = True
+                    break
+    return result
 
 
 def _repeats(event: Event, mine: list[Event]) -> bool:
@@ -150,10 +279,11 @@ def _repeats(event: Event, mine: list[Event]) -> bool:
     )
 
 
-def _covers(certain: list[Event], off: list[Event]) -> bool:
-    """A patch or a write replaces attention whatever a later load leaves open."""
+def _covers(certain: list[Event]) -> bool:
+    """A patch, a write or a kernel decides, whatever a load leaves open."""
     return any(
-        e.kind in {"patch", "write"} and not [x for x in e.guard if x.kind == "branch"]
+        e.kind in {"patch", "write", "call"}
+        and not [x for x in e.guard if x.kind == "branch" or x.names_a_model]
         for e in certain
     )
 
@@ -192,21 +322,34 @@ def _default(on: list[Event]) -> str:
     return "off" if held == {False} else "depends"
 
 
+#: What one event does, and what several do.
 _VERBS = {
-    "load": "asks for it",
-    "write": "writes it into the configuration",
-    "patch": "replaces attention with it",
-    "call": "runs it",
+    "load": ("asks for it", "ask for it"),
+    "write": ("writes it into the configuration", "write it into the configuration"),
+    "patch": ("replaces attention with it", "replace attention with it"),
+    "call": ("runs it", "run it"),
 }
 
 
-def _say(event: Event) -> str:
-    where = event.source or event.at
-    text = f"{where} {_VERBS[event.kind]}"
-    conditions = _telling(symbols(event.guard))
-    if conditions:
-        text += " if " + " and ".join(str(c) for c in conditions)
-    return text
+def _said(
+    events: list[Event], picks: set[Literal] | None = None, selecting: bool = False
+) -> list[str]:
+    """What events do, in sentences: those that do the same in one file share one."""
+    groups: dict[tuple[str, str, str], list[int]] = {}
+    for event in _distinct(events):
+        asked = [lit for lit in symbols(event.guard) if lit not in (picks or ())]
+        conditions = _telling([*asked, *(_selecting(event) if selecting else ())])
+        held = " and ".join(str(c) for c in conditions)
+        at = event.source or event.at
+        groups.setdefault((at.path, event.kind, held), []).append(at.line)
+    sentences = []
+    for (path, kind, held), numbers in groups.items():
+        lines = list(dict.fromkeys(str(n) for n in numbers))
+        where = ", ".join(lines[:-1]) + (" and " if lines[1:] else "") + lines[-1]
+        text = f"{path}:{where} {_VERBS[kind][len(lines) > 1]}"
+        sentences.append(f"{text} if {held}" if held else text)
+    more = len(sentences) - 3
+    return sentences[:3] + ([f"and {more} more places"] if more > 0 else [])
 
 
 def _list(lines: list[Line]) -> str:
@@ -230,9 +373,11 @@ def option_off(literal: Literal) -> str | None:
     """What to write on the command line so that a condition does not hold."""
     if literal.kind == "variable":
         return f"unset {literal.name}" if not literal.negated else f"set {literal.name}=1"
-    if literal.kind != "option":
+    if literal.kind != "option" or not (
+        words.is_setting(literal.name) or words.is_switch(literal.name)
+    ):
         return None
-    flag = f"--{literal.name}"
+    flag = literal.shown or f"--{literal.name}"
     match = re.match(r"(?:==|=) ?'?([\w]+)", literal.want)
     if match and not literal.negated and words.is_setting(literal.name):
         return f"{flag} eager"

@@ -16,7 +16,7 @@ FLASH_PACKAGES = frozenset(
 )
 XFORMERS_PACKAGES = frozenset({"xformers"})
 DISTRIBUTION = re.compile(
-    r"(?<![\w./-])(flash[-_]attn(?:[-_]\w+)?|flash[-_]attention|xformers|ring[-_]flash[-_]attn"
+    r"(?<![\w./-])((?:vllm[-_])?flash[-_]attn(?:[-_]\w+)?|flash[-_]attention|xformers|ring[-_]flash[-_]attn"
     r"|flashinfer(?:[-_]python)?|transformer[-_]engine)(?![\w])",
     re.IGNORECASE,
 )
@@ -30,7 +30,8 @@ SETTING = re.compile(
 #: Names whose value is a boolean (or stands for one) about FlashAttention, xformers or SDPA.
 SWITCH = re.compile(
     r"(?:flash_?attn|flash_?attention|flash_?att\b|use_flash|with_flash|enable_flash"
-    r"|disable_flash|no_flash|flash_sdp|mem_efficient_sdp|xformers|xattn|use_sdpa|use_sdp\b"
+    r"|disable_flash|no_flash|flash_sdp|mem_efficient_sdp|xformers|^(?:use_|enable_)?xattn$"
+    r"|use_sdpa|use_sdp\b"
     r"|use_memory_efficient_att|memory_efficient_attention|use_mem_eff|fused_attn)",
     re.IGNORECASE,
 )
@@ -39,12 +40,13 @@ NOT_A_SWITCH = re.compile(
     r"(?:top_left|uses_top|supports_window|window_size|deterministic|_version|available|greater"
     r"|installed|^has_|_has_|^have_|output|forward|_func$|_fn$|_fwd|_bwd|varlen|kwargs|_mask$"
     r"|_path|_file|_dir|_err|_import|peft_integration|_cls$|_class(es)?$|_op$|dropout|_drop$|_buffers?$"
-    r"|_config$|_module$|_loss|_seqlens?|_inputs?$|_kv)",
+    r"|_avail$|_printed$|_msg$|_config$|_module$|_loss|_seqlens?|_inputs?$|_kv)",
     re.IGNORECASE,
 )
 #: `"flash_attention_2": Class`: the value of a setting, used as a key.
 _VALUE_AS_KEY = re.compile(
-    r"(?!(?:use|enable|disable|with|no|allow|is)_)(?:\w+_)?flash_att\w*_\d", re.IGNORECASE
+    r"(?!(?:use|enable|disable|with|no|allow|is)_)(?:\w+_)?flash_att\w*_\d(?:_\w+)?",
+    re.IGNORECASE,
 )
 LEGACY = frozenset({"use_flash_attention_2", "_flash_attn_2_enabled", "use_flash_attn_2"})
 NEGATED = re.compile(r"(?:^|_)(?:disable|no|without|not|skip|norm|normal|naive)_?", re.IGNORECASE)
@@ -67,14 +69,15 @@ TOGGLES = frozenset(
 XFORMERS_CALL = re.compile(r"(?:^|\.)_?(?:memory_efficient_attention(?:_\w+)?)$")
 FLASH_CALL = re.compile(
     r"(?:^|_)(?:flash_attn|flash_attention)(?:_\w*)?_?(?:func|forward|unpadded_\w+)$"
-    r"|^flash_(?:\w+_)?attn_\w*func$|^_?flash_attention_forward$|^_?flash_attn_\w*backward$|^npu_fusion_attention$",
+    r"|^flash_(?:\w+_)?attn_\w*func$|^_?flash_attention_forward$|^\w*flash_attn_\w*backward$"
+    r"|^npu_fusion_attention$",
     re.IGNORECASE,
 )
 VARLEN = re.compile(r"varlen|unpadded", re.IGNORECASE)
 
 #: Environment variables that steer attention in some project or library.
 VARIABLE = re.compile(
-    r"FLASH_?ATT|FLASHATT|NVTE_(?:FLASH|FUSED)|NORM_ATTN|XFORMERS|ATTN_IMPL|ATTENTION_IMPL"
+    r"FLASH(?:_\w+)?_?ATT|NVTE_(?:FLASH|FUSED|UNFUSED)|NORM_ATTN|XFORMERS|ATTN_IMPL|ATTENTION_IMPL"
     r"|ATTN_BACKEND|ATTENTION_BACKEND|USE_FLASH|USE_SDPA|^ATTN_",
     re.IGNORECASE,
 )
@@ -82,7 +85,8 @@ NOT_A_VARIABLE = re.compile(r"DETERMINISTIC|_BUILD|SKIP_CUDA|FORCE_BUILD|FORCE_C
 
 _FLASH_VALUES = re.compile(r"^(?:.*flash.*|fa[234]?)$", re.IGNORECASE)
 _VISION = re.compile(
-    r"vision|visual|image_tower|image_encoder|video_tower|clip|siglip|eva|vit\b|_vit|vit_|dino"
+    r"vision|visual|image_tower|image_encoder|video_tower|video_encoder|intern_?video|videomae|vivit"
+    r"|clip|siglip|eva|vit\b|_vit(?![a-z])|vit_|dino"
     r"|radio|sam_|convnext|imagebind|languagebind|img_",
     re.IGNORECASE,
 )
@@ -90,6 +94,12 @@ _VIT = re.compile(r"V[iI]T(?=[A-Z0-9]|$)")
 _LANGUAGE = re.compile(
     r"llm|language|causal|llama|qwen|phi|mistral|mixtral|gemma|vicuna|mpt|internlm|text_model"
     r"|lm_|_lm|base_model",
+    re.IGNORECASE,
+)
+#: Classes with a from_pretrained that loads no model.
+_NO_MODEL = re.compile(
+    r"Tokenizer|Processor|Config|FeatureExtractor|Peft|Scheduler|Dataset|Image|Vae|VAE|Diffusion"
+    r"|UNet|Lora",
     re.IGNORECASE,
 )
 
@@ -120,7 +130,7 @@ def family_of(value: object) -> str | None:
 @cache
 def is_setting(name: str) -> bool:
     """True if a keyword, field or attribute of this name holds an implementation's name."""
-    return bool(SETTING.match(name)) and name not in CAPABILITY
+    return bool(SETTING.match(name)) and name not in CAPABILITY and not name.endswith("_autoset")
 
 
 @cache
@@ -194,3 +204,9 @@ def role_of(text: str) -> str | None:
     if _VISION.search(text) or _VIT.search(text):
         return "vision_tower"
     return "language_model" if _LANGUAGE.search(text) else None
+
+
+@cache
+def loads_a_model(name: str) -> bool:
+    """True if `name.from_pretrained(…)` gives a model, by the name of the class."""
+    return not _NO_MODEL.search(name) or ("Model" in name and not name.startswith("Peft"))

@@ -28,9 +28,7 @@ def finding(file: SourceFile, number: int, name: str, status: str, reason: str) 
     )
 
 
-_WHEEL = re.compile(
-    r"://\S*/(flash[-_]attn|xformers)-[^/\s]*\.whl|git\+\S*/(flash-attention|xformers)"
-)
+_WHEEL = re.compile(r"/(flash[-_]attn|xformers)-[^/\s]*\.whl|git\+\S*/(flash-attention|xformers)")
 
 
 def _named(line: str) -> str | None:
@@ -82,8 +80,14 @@ def detect_toml(file: SourceFile) -> Iterator[Finding]:
             break
 
 
+#: Tables of pyproject.toml that name packages and install none.
+_NO_REQUIREMENTS = re.compile(
+    r"tool\.(?:ruff|mypy|isort|uv\.(?:extra-build|sources|index|dependency-metadata))"
+)
+
+
 def _quoted(code: str, section: str) -> Iterator[str]:
-    if "tool.ruff" in section or "tool.mypy" in section or "isort" in section:
+    if _NO_REQUIREMENTS.search(section) or code.lstrip().startswith("no-build"):
         return
     for text in re.findall(r"[\"']([^\"']+)[\"']", code):
         match = re.match(words.DISTRIBUTION, text.strip())

@@ -10,7 +10,7 @@ from attnswitch.source import words
 from attnswitch.source.records import Finding
 from attnswitch.source.tree import SourceFile
 
-_KEY = re.compile(r"[\"']?([A-Za-z_][\w-]*)[\"']?\s*[:=]\s*(.*?)\s*,?\s*$")
+_KEY = re.compile(r"[\"']?([A-Za-z_][\w-]*)[\"']?\s*[:=](?!=)\s*(.*?)\s*,?\s*$")
 _QUICK = re.compile(r"flash|attn|attention_impl|xformers|sdpa", re.IGNORECASE)
 
 

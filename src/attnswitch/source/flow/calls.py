@@ -6,6 +6,7 @@ import ast
 
 from attnswitch.source import words
 from attnswitch.source.flow import truth as truths
+from attnswitch.source.flow.described import Described
 from attnswitch.source.flow.expressions import ITSELF
 from attnswitch.source.flow.machine import Given
 from attnswitch.source.flow.methods import Methods
@@ -14,13 +15,14 @@ from attnswitch.source.flow.state import DEPTH, UNKNOWN, Frame, line_of
 from attnswitch.source.flow.values import (
     ALWAYS,
     Bound,
+    Choice,
+    Chosen,
     Class,
     Const,
     External,
     Function,
     Guard,
     Instance,
-    Literal,
     Mapping,
     Row,
     Unknown,
@@ -28,21 +30,14 @@ from attnswitch.source.flow.values import (
     alternatives,
     choose,
 )
-from attnswitch.source.project import FunctionNode, Module, Symbol, dotted_text, find_method
+from attnswitch.source.project import FunctionNode, Module, Symbol, dotted_text
 from attnswitch.source.records import Line
 
-
-def registered_name(symbol: Symbol) -> str:
-    """The name that a decorator registers a definition under: its own, unless it is given."""
-    for decorator in getattr(symbol.node, "decorator_list", []):
-        if isinstance(decorator, ast.Call) and decorator.args:
-            first = decorator.args[0]
-            if isinstance(first, ast.Constant) and isinstance(first.value, str):
-                return first.value
-    return symbol.dotted
+#: Lines of a function that only turns one text into another.
+_SHORT = 12
 
 
-class Calls(Methods, Outside):
+class Calls(Methods, Outside, Described):
     """Evaluates calls."""
 
     def call(self, node: ast.Call, frame: Frame) -> Value:
@@ -51,6 +46,8 @@ class Calls(Methods, Outside):
         arguments = self._arguments(node, frame)
         name = dotted_text(node.func).split(".")[-1]
         special = self._method(node, name, function, arguments, frame)
+        if special is None:
+            special = self.read_configuration(name, arguments)
         if special is not None:
             return special
         results = []
@@ -97,6 +94,10 @@ class Calls(Methods, Outside):
             return self.enter(function, arguments, line_of(frame, node))
         if isinstance(function, Class):
             return self.create(function.symbol, arguments, line_of(frame, node))
+        if isinstance(function, Instance):
+            return self._run_module_object(function, arguments, line_of(frame, node))
+        if isinstance(function, Const):
+            return UNKNOWN  # None where a package is missing: the program ends here
         if isinstance(function, External):
             return self._external(function.dotted, node, arguments, frame)
         self._kernel(dotted_text(node.func), node, frame)
@@ -105,15 +106,27 @@ class Calls(Methods, Outside):
         self._callbacks(arguments, line_of(frame, node))
         return Unknown(dotted_text(node.func))
 
+    def _run_module_object(self, module: Instance, arguments: Given, at: Line) -> Value:
+        """`self.attn(x)`: a module of torch runs its forward."""
+        for name in ("__call__", "forward"):
+            method = self.member(module, name)
+            if isinstance(method, Function):
+                return self.enter(method, arguments, at)
+        return UNKNOWN
+
     # -- calls into the tree ------------------------------------------------------------------
 
-    def enter(self, function: Function, arguments: Given, at: Line) -> Value:
-        """Call a function of the tree, if it can tell something about attention."""
+    def enter(self, function: Function, arguments: Given, at: Line, follow: bool = False) -> Value:
+        """Call a function of the tree, if it can tell something about attention.
+
+        `follow`: call it in any case.
+        """
         symbol = function.symbol
         node = symbol.node
         if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) or symbol.module is None:
             return UNKNOWN
-        if not self.knowledge.interesting(symbol):
+        worth = follow or self.knowledge.interesting(symbol) or _makes_a_text(node, arguments)
+        if not worth:
             self._callbacks(arguments, at)
             return UNKNOWN
         names = self._bind(symbol.module, node, function, arguments)
@@ -140,7 +153,10 @@ class Calls(Methods, Outside):
         saved_guard, self.state.guard = self.state.guard, ALWAYS
         saved_outer, self.state.outer = self.state.outer, self.state.outer | saved_guard
         saved_events, self.state.events = self.state.events, []
-        self.block(node.body, frame)
+        try:
+            self.block(node.body, frame)
+        except RecursionError:
+            self.state.exhausted = True  # what was seen until here still counts
         events, self.state.events = self.state.events, saved_events
         self.state.guard, self.state.outer = saved_guard, saved_outer
         self.state.running.pop()
@@ -176,13 +192,18 @@ class Calls(Methods, Outside):
                 extra = extra.put(name, value)
         outside = Frame(module)
         annotations = {a.arg: a.annotation for a in (*spec.args, *spec.kwonlyargs)}
+        by_others = more and not positional and not keywords  # called from outside the tree
         for name in names:
             if name in values:
                 continue
-            if name in defaults:
+            setting = words.is_setting(name) or words.is_switch(name)
+            if name in defaults and (setting or not by_others):
                 values[name] = self.evaluate(defaults[name], outside)
             else:
                 values[name] = self._annotated(annotations.get(name), outside)
+        for name, value in values.items():
+            if isinstance(value, Unknown):
+                values[name] = UNKNOWN  # whatever it is called: one call for all of them
         if spec.kwarg:
             values[spec.kwarg.arg] = extra
         if spec.vararg:
@@ -196,73 +217,6 @@ class Calls(Methods, Outside):
             if isinstance(value, Class):
                 return Instance(value.symbol)
         return UNKNOWN
-
-    def create(self, symbol: Symbol, arguments: Given, at: Line) -> Value:
-        """Create an object: run the constructor, and note the class for its other methods."""
-        instance = Instance(symbol)
-        record = self.state.built.setdefault(symbol.key, (symbol, [], at))
-        guard = self.state.outer | self.state.guard
-        if guard not in record[1] and len(record[1]) < 4:
-            record[1].append(guard)
-        for parent in self.ancestry(symbol):
-            assert isinstance(parent.node, ast.ClassDef)
-            constructor = find_method(parent.node, "__init__")
-            if constructor is not None:
-                inner = Symbol("function", f"{parent.dotted}.__init__", parent.module, constructor)
-                self.enter(Function(inner, instance), arguments, at)
-                break
-        else:
-            self._set_fields(symbol, arguments)
-        return instance
-
-    def _set_fields(self, symbol: Symbol, arguments: Given) -> None:
-        for name, value in arguments[1].items():
-            if words.is_setting(name) or words.is_switch(name):
-                self.state.write(symbol.key, name, value)
-
-    def finish(self) -> None:
-        """Run the methods of every created class: a trainer or a server calls them."""
-        done: set[object] = set()
-        while len(done) < len(self.state.built) and not self.state.exhausted:
-            for key, (symbol, guards, made) in list(self.state.built.items()):
-                if key not in done:
-                    done.add(key)
-                    self.state.maker = made.path
-                    for guard in guards:
-                        self._all_methods(symbol, guard)
-
-    def build_registered(self) -> None:
-        """Build what decorators put into registries, each under the condition that it is chosen."""
-        saved = self.state.guard
-        for symbol in self.state.registered:
-            if not self.knowledge.interesting(symbol) or symbol.module is None:
-                continue
-            chosen = Literal("model", f"the model {registered_name(symbol)}", "is chosen")
-            self.state.guard = frozenset({chosen})
-            at = Line(symbol.module.path, getattr(symbol.node, "lineno", 1))
-            if symbol.kind == "class":
-                self.create(symbol, ([], {}, True), at)
-            else:
-                self.enter(Function(symbol), ([], {}, True), at)
-        self.state.guard = saved
-        self.finish()
-
-    def _all_methods(self, symbol: Symbol, guard: Guard) -> None:
-        saved, self.state.guard = self.state.guard, guard
-        seen: set[str] = set()
-        for parent in self.ancestry(symbol):
-            assert isinstance(parent.node, ast.ClassDef)
-            for item in parent.node.body:
-                if not isinstance(item, (ast.FunctionDef, ast.AsyncFunctionDef)):
-                    continue
-                if item.name in seen or item.name == "__init__":
-                    continue
-                seen.add(item.name)
-                inner = Symbol("function", f"{parent.dotted}.{item.name}", parent.module, item)
-                if parent.module and (parent.module.path, inner.dotted) in self.state.visited:
-                    continue
-                self.enter(Function(inner, Instance(symbol)), ([], {}, True), Line("", 0))
-        self.state.guard = saved
 
     def _by_name(self, name: str, node: ast.Call, arguments: Given, frame: Frame) -> Value:
         """A method of an object that could not be followed: if its name is rare, try them all."""
@@ -284,14 +238,20 @@ class Calls(Methods, Outside):
 
     def _loaded(self, symbol: Symbol) -> bool:
         """An object's class must have been imported by now."""
-        path = symbol.module.path if symbol.module else ""
-        return f"{path}|False" in self.state.imported or f"{path}|True" in self.state.imported
+        return symbol.module is not None and symbol.module.path in self.state.imported
 
     def _callbacks(self, arguments: Given, at: Line) -> None:
-        """Functions handed to code outside the tree are taken to be called."""
+        """Functions handed to code outside the tree are taken to be called, models to be built.
+
+        So is the function that such a function gives back: a wrapper around the original.
+        """
         for value in (*arguments[0], *arguments[1].values()):
             if isinstance(value, Function):
-                self.enter(value, ([], {}, True), at)
+                wrapper = self.enter(value, ([], {}, True), at)
+                if isinstance(wrapper, Function):
+                    self.enter(wrapper, ([], {}, True), at, follow=True)
+            elif isinstance(value, (Mapping, Choice)):
+                self.build_described(value, at)
 
     def bind_import(
         self, node: ast.Import | ast.ImportFrom, alias: ast.alias, frame: Frame
@@ -309,3 +269,12 @@ class Calls(Methods, Outside):
         )
         if frame.function:
             frame.names[name] = self.symbol_value(symbol) if symbol else UNKNOWN
+
+
+def _makes_a_text(node: FunctionNode, arguments: Given) -> bool:
+    """True for a short function that is handed a text: it may take the model's name from a path."""
+    length = (node.end_lineno or node.lineno) - node.lineno
+    if length > _SHORT or not isinstance(node.body[-1], (ast.Return, ast.If)):
+        return False
+    values = (*arguments[0], *arguments[1].values())
+    return any(isinstance(v, (Const, Chosen)) for v in values)

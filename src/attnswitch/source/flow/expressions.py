@@ -1,17 +1,19 @@
-"""Expressions: what names, attributes, entries and operators are worth."""
+"""Expressions: what names, attributes and entries are worth."""
 
-# ruff: noqa: N802, N815 - handlers are named after the syntax nodes and functions they take
+# ruff: noqa: N802 - handlers are named after the syntax nodes and functions they take
 
 from __future__ import annotations
 
 import ast
+import re
 
 from attnswitch.source import words
+from attnswitch.source.flow import strings
 from attnswitch.source.flow import truth as truths
-from attnswitch.source.flow.names import Names
+from attnswitch.source.flow.operators import Operators
 from attnswitch.source.flow.state import UNKNOWN, Frame, line_of
-from attnswitch.source.flow.truth import Truth
 from attnswitch.source.flow.values import (
+    MOST_ALTERNATIVES,
     Arguments,
     Bound,
     Chosen,
@@ -23,10 +25,12 @@ from attnswitch.source.flow.values import (
     Mapping,
     ModuleValue,
     Row,
+    Super,
     Unknown,
     Value,
     apply,
     choose,
+    one_of_many,
 )
 from attnswitch.source.project import Symbol, dotted_text, find_method
 
@@ -35,13 +39,15 @@ _RETURNS_ITSELF = frozenset(
     {"to", "half", "float", "double", "bfloat16", "cuda", "cpu", "eval", "requires_grad_"}
 )
 ITSELF = External("<itself>")
+#: `args.use_flash_attn`, `get_args().use_flash_attn`.
+_ARGUMENTS = re.compile(r"(?:^|[._])args(?:\(\))?\.\w+$")
 #: The method that evaluates each kind of expression.
 _EVALUATES: dict[type[ast.AST], str] = {
     kind: f"_eval_{kind.__name__}" for kind in ast.expr.__subclasses__()
 }
 
 
-class Expressions(Names):
+class Expressions(Operators):
     """Evaluates expressions; calls are left to `Calls`."""
 
     def evaluate(self, node: ast.AST, frame: Frame) -> Value:
@@ -80,6 +86,14 @@ class Expressions(Names):
             full = f"{base.dotted}.{name}"
             module = self.project.find_module(frame.module.folder, full)
             return ModuleValue(module) if module else External(full)
+        if isinstance(base, Super):
+            return self._of_a_base(base, name)
+        if isinstance(base, Mapping):
+            entry = base.get(name)  # configurations are read either way
+            if entry is not None:
+                return entry
+        if isinstance(base, (Const, Chosen)) and strings.is_method(name):
+            return Bound(External(strings.METHOD_OF + name), (base,))
         if isinstance(base, Arguments):
             return self.option(base, name)
         if isinstance(base, (Instance, Class)):
@@ -88,11 +102,26 @@ class Expressions(Names):
                 return found
             if name in _RETURNS_ITSELF:
                 return Bound(ITSELF, (base,))
+            if name == "training" and not self.state.trains:
+                return Const(False)  # what from_pretrained gives is in evaluation mode
         else:
             written = self.state.attributes.get((dotted_text(node.value) + frame.function, name))
             if written is not None:
                 return written
         return self.unknown_attribute(name, dotted_text(node))
+
+    def _of_a_base(self, base: Super, name: str) -> Value:
+        """The method that the next class of the tree gives to an object."""
+        assert isinstance(base.owner, (Instance, Class))
+        passed = False
+        for symbol in self.ancestry(base.owner.symbol):
+            if passed and isinstance(symbol.node, ast.ClassDef):
+                method = find_method(symbol.node, name)
+                if method is not None:
+                    inner = Symbol("function", f"{symbol.dotted}.{name}", symbol.module, method)
+                    return Function(inner, base.owner)
+            passed = passed or symbol.key == base.after.key
+        return UNKNOWN
 
     def unknown_attribute(self, name: str, text: str) -> Value:
         """An attribute of an object that could not be followed: a known option, or a field."""
@@ -101,6 +130,8 @@ class Expressions(Names):
         option = self.knowledge.options.get(name)
         if option is not None and "config" not in text:
             return self.state.overridden("option", name) or option
+        if _ARGUMENTS.search(text):  # of a parser outside the tree
+            return self.state.overridden("option", name) or Chosen("option", name, UNKNOWN)
         default = self.knowledge.config_defaults.get(name, UNKNOWN)
         return Chosen("config", name, default)
 
@@ -118,6 +149,8 @@ class Expressions(Names):
 
     def member(self, base: Instance | Class, name: str) -> Value | None:
         """A method, class attribute, option field or written attribute."""
+        if isinstance(base, Instance) and base.asked is not None and words.is_setting(name):
+            return base.asked
         for symbol in self.ancestry(base.symbol):
             written = self.state.attributes.get((symbol.key, name))
             if written is not None:
@@ -149,6 +182,10 @@ class Expressions(Names):
         """`base[key]` for one alternative of the base."""
         if isinstance(base, Mapping) and isinstance(key, Const):
             return base.get(key.value) or UNKNOWN
+        if isinstance(base, Chosen) and base.derived:
+            return base
+        if isinstance(base, Mapping) and len(base.items) > MOST_ALTERNATIVES:
+            return one_of_many(base)
         if isinstance(base, Mapping) and base.items:
             text = ast.unparse(node.slice)
             pairs = []
@@ -184,96 +221,6 @@ class Expressions(Names):
             return Chosen("variable", name, default)
         return Unknown(name)
 
-    # -- operators --------------------------------------------------------------------------
-
-    def _eval_IfExp(self, node: ast.IfExp, frame: Frame) -> Value:
-        truth = self.test(node.test, frame)
-        if truth.known is not None:
-            return self.evaluate(node.body if truth.known else node.orelse, frame)
-        guard = self.state.guard
-        self.state.guard = guard | truth.yes
-        left = self.evaluate(node.body, frame)
-        self.state.guard = guard | truth.no
-        right = self.evaluate(node.orelse, frame)
-        self.state.guard = guard
-        return choose([(truth.yes, left), (truth.no, right)])
-
-    def _eval_BoolOp(self, node: ast.BoolOp, frame: Frame) -> Value:
-        values = [self.evaluate(v, frame) for v in node.values]
-        result = values[0]
-        is_and = isinstance(node.op, ast.And)
-        for value, source in zip(values[1:], node.values[1:], strict=False):
-            truth = truths.truth_of(result, ast.unparse(source))
-            if truth.known is not None:
-                result = value if truth.known is is_and else result
-                continue
-            skip, take = (truth.no, truth.yes) if is_and else (truth.yes, truth.no)
-            kept: Value = Const(False) if is_and else result
-            result = choose([(take, value), (skip, kept)])
-        return result
-
-    def _eval_UnaryOp(self, node: ast.UnaryOp, frame: Frame) -> Value:
-        if isinstance(node.op, ast.Not):
-            return self._as_value(self.test(node, frame))
-        value = self.evaluate(node.operand, frame)
-        if (
-            isinstance(value, Const)
-            and isinstance(node.op, ast.USub)
-            and isinstance(value.value, (int, float))
-        ):
-            return Const(-value.value)
-        return UNKNOWN
-
-    def _eval_Compare(self, node: ast.Compare, frame: Frame) -> Value:
-        return self._as_value(self.test(node, frame))
-
-    def _as_value(self, truth: Truth) -> Value:
-        if truth.known is not None:
-            return Const(truth.known)
-        return choose([(truth.yes, Const(True)), (truth.no, Const(False))])
-
-    def test(self, node: ast.expr, frame: Frame) -> Truth:
-        """When a test holds."""
-        text = _short(node)
-        if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
-            return self.test(node.operand, frame).inverse()
-        if isinstance(node, ast.BoolOp):
-            parts = [self.test(v, frame) for v in node.values]
-            if isinstance(node.op, ast.And):
-                return truths.both(parts, text)
-            return truths.both([p.inverse() for p in parts], f"not ({text})").inverse()
-        if isinstance(node, ast.Compare) and len(node.ops) == 1:
-            left = self.evaluate(node.left, frame)
-            right = self.evaluate(node.comparators[0], frame)
-            return truths.compare(left, type(node.ops[0]).__name__, right, text)
-        return truths.truth_of(self.evaluate(node, frame), text)
-
-    # -- literals ---------------------------------------------------------------------------
-
-    def _eval_Dict(self, node: ast.Dict, frame: Frame) -> Value:
-        result = Mapping()
-        for key, value in zip(node.keys, node.values, strict=False):
-            item = self.evaluate(value, frame)
-            if key is None:
-                if isinstance(item, Mapping):
-                    for name, inner in item.items:
-                        result = result.put(name, inner)
-                    result = Mapping(result.items, result.rest or item.rest)
-                else:
-                    result = Mapping(result.items, True)
-                continue
-            name = self.evaluate(key, frame)
-            if isinstance(name, Const):
-                result = result.put(name.value, item)
-            else:
-                result = Mapping(result.items, True)
-        return result
-
-    def _eval_Tuple(self, node: ast.Tuple | ast.List, frame: Frame) -> Value:
-        return Row(tuple(self.evaluate(e, frame) for e in node.elts))
-
-    _eval_List = _eval_Set = _eval_Tuple
-
     def _eval_Call(self, node: ast.Call, frame: Frame) -> Value:
         return self.call(node, frame)
 
@@ -287,8 +234,3 @@ class Expressions(Names):
 
     def _eval_Lambda(self, node: ast.Lambda, frame: Frame) -> Value:
         return Unknown("lambda")
-
-
-def _short(node: ast.AST) -> str:
-    text = ast.unparse(node)
-    return text if len(text) <= 70 else text[:69] + "…"

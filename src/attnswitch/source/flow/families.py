@@ -47,12 +47,14 @@ def _chosen(name: str, item: Chosen) -> list[tuple[str, Guard]]:
     default = item.default.value if isinstance(item.default, Const) else ...
     usual = _family(name, default) if default is not ... else None
     if words.is_setting(name):
-        held = None if default is ... else usual == "flash"
-        flash = of(Literal(item.kind, item.name, "= flash_attention_2", by_default=held))
+        held = None if default is ... or usual is None else usual == "flash"
+        flash = of(
+            Literal(item.kind, item.name, "= flash_attention_2", by_default=held, shown=item.shown)
+        )
         other = usual if usual not in {None, "flash"} else "off"
         return [("flash", flash.yes), (other or "off", flash.no)]
     held = bool(default) if default is not ... else None
-    truth = of(Literal(item.kind, item.name, "true", by_default=held))
+    truth = of(Literal(item.kind, item.name, "true", by_default=held, shown=item.shown))
     on = words.switch_family(name, True) or "flash"
     off = words.switch_family(name, False) or "off"
     return [(on, truth.yes), (off, truth.no)]

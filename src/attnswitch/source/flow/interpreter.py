@@ -8,10 +8,10 @@ import ast
 
 from attnswitch.source import words
 from attnswitch.source.dynamic import dynamic_imports, registers
-from attnswitch.source.flow.calls import Calls
+from attnswitch.source.flow import strings
 from attnswitch.source.flow.events import Event
-from attnswitch.source.flow.families import families
 from attnswitch.source.flow.state import UNKNOWN, Frame
+from attnswitch.source.flow.targets import Targets
 from attnswitch.source.flow.truth import branch, installed
 from attnswitch.source.flow.values import (
     ALWAYS,
@@ -19,19 +19,16 @@ from attnswitch.source.flow.values import (
     Const,
     Function,
     Guard,
-    Instance,
-    Literal,
     Mapping,
     Row,
     Unknown,
     Value,
-    apply,
     choose,
 )
-from attnswitch.source.mechanisms.patches import replacement_family, replaces_attention
 from attnswitch.source.mechanisms.place import catches_import_errors, imports_kernel
-from attnswitch.source.project import Module, Symbol, dotted_text, nested_blocks
+from attnswitch.source.project import Module, Symbol
 from attnswitch.source.records import Line
+from attnswitch.source.walking import nested_blocks
 
 _DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 
@@ -39,15 +36,20 @@ _DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 _RUNS = {kind: f"_{kind.__name__}" for kind in ast.stmt.__subclasses__()}
 
 
-class Interpreter(Calls):
+class Interpreter(Targets):
     """Walks one program. `run_module` starts it; events collect in `state`."""
 
     def run_module(self, module: Module, is_main: bool) -> None:
         """Run the top of a module: the program itself, or an import."""
-        key = f"{module.path}|{is_main}"
-        if key in self.state.imported or f"{module.path}|True" in self.state.imported:
+        if module.path in self.state.imported:
             return
-        self.state.imported.add(key)
+        quiet = self.knowledge.quiet
+        if not is_main and module in quiet:
+            self.state.imported |= quiet.closure(module)
+            return
+        self.state.imported.add(module.path)
+        for package in quiet.packages(module):
+            self.run_module(package, is_main=False)
         frame = Frame(module)
         if is_main:
             frame.names["__name__"] = Const("__main__")
@@ -145,9 +147,15 @@ class Interpreter(Calls):
         return False
 
     def _AugAssign(self, node: ast.AugAssign, frame: Frame, top: bool) -> bool:
-        self.evaluate(node.value, frame)
+        value = self.evaluate(node.value, frame)
         if isinstance(node.target, ast.Name):
-            frame.names[node.target.id] = UNKNOWN
+            old = frame.lookup(node.target.id) or UNKNOWN
+            is_sum = isinstance(node.op, ast.Add)
+            frame.names[node.target.id] = strings.added(old, value) if is_sum else UNKNOWN
+        return False
+
+    def _Global(self, node: ast.Global, frame: Frame, top: bool) -> bool:
+        frame.shared.update(node.names)
         return False
 
     def _Expr(self, node: ast.Expr, frame: Frame, top: bool) -> bool:
@@ -169,7 +177,19 @@ class Interpreter(Calls):
 
     def _Assert(self, node: ast.Assert, frame: Frame, top: bool) -> bool:
         # What an assert demands is a finding of its own; it chooses nothing.
-        return self.test(node.test, frame).known is False
+        truth = self.test(node.test, frame)
+        self._demand(truth.yes if truth.known is None else ALWAYS, node, frame)
+        return truth.known is False
+
+    def _demand(self, needed: Guard, node: ast.stmt, frame: Frame) -> None:
+        """Note packages without which the program stops here."""
+        packages = [lit for lit in needed if lit.kind == "package" and not lit.negated]
+        if len(packages) == len(needed) == 1:
+            name = packages[0].name
+            where = Line(frame.module.path, node.lineno)
+            self.state.record(
+                Event("need", words.package_target(name) or "flash", where, detail=name)
+            )
 
     def _If(self, node: ast.If, frame: Frame, top: bool) -> bool:
         truth = self.test(node.test, frame)
@@ -186,6 +206,9 @@ class Interpreter(Calls):
         no_names, no_guard = frame.names, self.state.guard
         if left and right:
             return True
+        if left and isinstance(node.body[-1], ast.Raise) and len(node.body) == 1:
+            self.state.guard = start
+            self._demand(truth.no, node, frame)
         if left or right:
             frame.names = no_names if left else yes_names
             self.state.guard = no_guard if left else yes_guard
@@ -254,88 +277,6 @@ class Interpreter(Calls):
         return left and ends
 
     _TryStar = _Try
-
-    # -- targets ----------------------------------------------------------------------------
-
-    def assign(self, target: ast.AST, value: Value, source: ast.expr, frame: Frame) -> None:
-        """Bind a value to a name, an attribute or an entry."""
-        if isinstance(target, ast.Name):
-            frame.names[target.id] = value
-        elif isinstance(target, (ast.Tuple, ast.List)):
-            for index, inner in enumerate(target.elts):
-                self.assign(inner, _item(value, index, len(target.elts)), source, frame)
-        elif isinstance(target, ast.Subscript):
-            self._assign_entry(target, value, frame)
-        elif isinstance(target, ast.Attribute):
-            self._assign_attribute(target, value, source, frame)
-
-    def _assign_entry(self, target: ast.Subscript, value: Value, frame: Frame) -> None:
-        key = self.evaluate(target.slice, frame)
-        if not isinstance(key, Const):
-            return
-        base = self.evaluate(target.value, frame)
-        name = key.value
-        if dotted_text(target.value).endswith("environ") and isinstance(name, str):
-            if isinstance(value, Const):
-                self.state.variables.setdefault(name, str(value.value))
-            return
-        if isinstance(base, Mapping):
-            self.assign(target.value, base.put(name, value), target, frame)
-        elif isinstance(base, Unknown) and isinstance(target.value, ast.Name):
-            frame.names[target.value.id] = Mapping(((name, value),), rest=True)
-        elif isinstance(name, str) and isinstance(target.value, ast.Attribute):
-            self.configured(name, value, target, dotted_text(target.value), frame)
-
-    def _assign_attribute(
-        self, target: ast.Attribute, value: Value, source: ast.expr, frame: Frame
-    ) -> None:
-        owner = self.evaluate(target.value, frame)
-        if isinstance(owner, Instance):
-            self.state.write(owner.symbol.key, target.attr, value)
-        else:
-            self.state.write(dotted_text(target.value) + frame.function, target.attr, value)
-        if replaces_attention(target, source):
-            name = ast.unparse(target)
-            where = Line(frame.module.path, target.lineno)
-            role = words.role_of(name) or "language_model"
-            family = replacement_family(self.project, frame.module, source, name, frame.function)
-            if family is not None and "unpad" not in name:
-                self.state.record(Event("patch", family, where, role, ALWAYS, name))
-            return
-        if dotted_text(target.value) == "self" and not self.is_config(frame.klass):
-            return
-        self.configured(target.attr, value, target, dotted_text(target.value), frame)
-
-    def configured(self, name: str, value: Value, at: ast.AST, owner: str, frame: Frame) -> None:
-        """Record a write to a configuration."""
-        if not (words.is_setting(name) or words.is_switch(name)):
-            return
-        if owner in {"self", "args"} and not words.is_setting(name):
-            return
-        where = Line(frame.module.path, getattr(at, "lineno", 1))
-        klass = frame.klass.dotted if frame.klass else ""
-        role = words.role_of(owner) or words.role_of(klass) or words.role_of(frame.module.path)
-        role = role or "language_model"
-        if "llm" in owner or "language" in owner:
-            role = "language_model"
-        for family, guard, source in families(name, value):
-            if family.startswith("asked:"):
-                continue
-            what = f"{owner}.{name}"
-            if owner.split(".")[0] in {"_C", "cfg", "_cfg"}:  # yacs: a default, not a decision
-                held = Literal("config", name, "true", by_default=family == "flash")
-                guard |= {held}
-                family = "flash" if family == "off" else family
-            self.state.record(Event("write", family, where, role, guard, what, source))
-
-
-def _item(value: Value, index: int, count: int) -> Value:
-    """What one of `count` targets gets of a row, or of each row that the value may be."""
-
-    def pick(row: Value) -> Value:
-        return row.items[index] if isinstance(row, Row) and len(row.items) == count else UNKNOWN
-
-    return apply(value, pick)
 
 
 def _merged(

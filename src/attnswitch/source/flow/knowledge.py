@@ -4,16 +4,26 @@ from __future__ import annotations
 
 import ast
 import re
+from dataclasses import replace
+from functools import cached_property
 
 from attnswitch.source import words
+from attnswitch.source.configurations import model_configurations
+from attnswitch.source.flow.quiet import Quiet
 from attnswitch.source.flow.values import Chosen, Const, Unknown, Value
-from attnswitch.source.mechanisms.options import field_default, flag_name, is_options_class
-from attnswitch.source.mechanisms.place import constant
+from attnswitch.source.mechanisms.options import (
+    field_default,
+    flag_name,
+    is_options_class,
+    typed_flag,
+)
+from attnswitch.source.mechanisms.place import constant, short
 from attnswitch.source.project import Module, Project, Symbol, dotted_text
 from attnswitch.source.records import Finding, Line
 
 _LOADS = re.compile(
     r"from_pretrained|from_config|add_argument|parse_args|HfArgumentParser|ArgumentParser|Fire\("
+    r"|Popen\(|subprocess\.|os\.system|fromfile\("
 )
 _LOADING = frozenset(
     {"from_pretrained", "from_config", "_from_config", "add_argument", "parse_args"}
@@ -38,8 +48,26 @@ class Knowledge:
         self._fields: dict[tuple[tuple[str, int], str], Value | None] = {}
         self._ancestry: dict[tuple[str, int], list[Symbol]] = {}
         self._worth: dict[str, list[tuple[Symbol, ast.AST]]] = {}
+        self._texts: dict[int, str] = {}
         direct = {(f.path, f.scope) for f in findings}
         self._interesting = self._follow(direct)
+
+    @cached_property
+    def configurations(self) -> list[Module]:
+        """Python files that describe a model in a dictionary."""
+        return model_configurations(self.project)
+
+    @cached_property
+    def quiet(self) -> Quiet:
+        """The modules whose import changes nothing."""
+        return Quiet(self.project, self.interesting)
+
+    def text(self, node: ast.AST) -> str:
+        """A test as it is written, cut for messages; kept, since every run asks again."""
+        found = self._texts.get(id(node))
+        if found is None:
+            found = self._texts[id(node)] = short(node, 70)
+        return found
 
     # -- options ----------------------------------------------------------------------------
 
@@ -47,12 +75,12 @@ class Knowledge:
         name = flag_name(node)
         if name and (words.is_setting(name) or words.is_switch(name)):
             where = Line(module.path, node.lineno)
-            chosen = Chosen("option", name, flag_default(node), where)
+            chosen = Chosen("option", name, flag_default(node), where, typed_flag(node))
             old = self.options.get(name)
             if old is None:
                 self.options[name] = chosen
             elif old.default != chosen.default:
-                self.options[name] = Chosen("option", name, Unknown(), old.at)
+                self.options[name] = replace(old, default=Unknown())
 
     def _note_class(self, module: Module, node: ast.ClassDef) -> None:
         symbol = Symbol("class", node.name, module, node)
@@ -86,12 +114,15 @@ class Knowledge:
         node = symbol.node
         if not isinstance(node, ast.ClassDef) or symbol.module is None:
             return None
+        is_enum = any(dotted_text(b).split(".")[-1].endswith("Enum") for b in node.bases)
         for item in node.body:
             target = getattr(item, "target", None)
             if isinstance(item, ast.Assign):
                 target = item.targets[0]
             if not (isinstance(target, ast.Name) and target.id == name):
                 continue
+            if is_enum:
+                return Const(name, Line(symbol.module.path, item.lineno))
             default = field_default(getattr(item, "value", None))
             value = constant(default) if default is not None else ...
             known: Value = Const(value) if value is not ... else Unknown()
@@ -122,7 +153,9 @@ class Knowledge:
         """True if following a function or class can tell something about attention."""
         name = symbol.dotted
         path = symbol.module.path if symbol.module else ""
-        return (path, name) in self._interesting or (path, name.split(".")[-1]) in self._interesting
+        owner, _, last = name.rpartition(".")
+        keys = {(path, name), (path, last), (path, owner if last == "__init__" else name)}
+        return not keys.isdisjoint(self._interesting)
 
     def methods_worth_following(self, name: str) -> list[tuple[Symbol, ast.AST]]:
         """Classes of the tree with an interesting method of this name."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from dataclasses import replace
 
 from attnswitch.source import words
 from attnswitch.source.flow.events import Event
@@ -20,6 +21,7 @@ from attnswitch.source.flow.values import (
     Function,
     Guard,
     Instance,
+    Mapping,
     Unknown,
     Value,
     alternatives,
@@ -28,11 +30,9 @@ from attnswitch.source.flow.values import (
 from attnswitch.source.project import Symbol, dotted_text
 from attnswitch.source.records import Line
 
-_NO_MODEL = re.compile(
-    r"Tokenizer|Processor|Config|FeatureExtractor|Peft|Scheduler|Dataset|Image|Vae|VAE|Diffusion"
-    r"|UNet|Lora",
-    re.IGNORECASE,
-)
+#: Named after the language model that they belong to: `Qwen2VisionTransformerPretrainedModel`.
+_VISION_PART = re.compile(r"Vision_?(?:Tower|Transformer|Model|Encoder)|VisualEncoder")
+_WHOLE = re.compile(r"CausalLM|ConditionalGeneration")
 
 
 class Loads(Expressions):
@@ -64,7 +64,7 @@ class Loads(Expressions):
         if isinstance(receiver, External):
             name = receiver.dotted.split(".")[-1]
         last = name.split(".")[-1]
-        if _NO_MODEL.search(last) and ("Model" not in last or last.startswith("Peft")):
+        if not words.loads_a_model(last):
             self._remember_config(receiver, arguments, node, frame)
             return receiver_instance(receiver)
         own = (
@@ -90,8 +90,7 @@ class Loads(Expressions):
                 self.create(symbol, ([], {}, True), line_of(frame, node))
             self.state.guard = saved
         if isinstance(receiver, (Class, Instance)):
-            _positional, keywords, _ = arguments
-            config = keywords.get("config", UNKNOWN)
+            config = _configured(arguments)
             made = self._config_class(receiver.symbol)
             if made is not None:
                 self.create(made, ([], {}, True), line_of(frame, node))
@@ -122,6 +121,8 @@ class Loads(Expressions):
 
     def _role(self, name: str, node: ast.Call, frame: Frame) -> str:
         low = name.lower()
+        if _VISION_PART.search(name) and not _WHOLE.search(name):
+            return "vision_tower"
         if "projector" in low or "resampler" in low or "projector" in frame.module.path.lower():
             return "projector"
         if any(
@@ -179,6 +180,18 @@ class Loads(Expressions):
             if keyword.arg == key:
                 return Line(where.path, keyword.lineno)
         return where
+
+
+def _configured(arguments: Given) -> Value:
+    """The configuration that the loaded class is made with, holding what the load asks for."""
+    _positional, keywords, _more = arguments
+    config = keywords.get("config", UNKNOWN)
+    asked = next((v for k, v in keywords.items() if words.is_setting(k)), UNKNOWN)
+    if isinstance(asked, Unknown) or asked == Const(None):
+        return config
+    if isinstance(config, Instance):
+        return replace(config, asked=asked)
+    return Mapping((("_attn_implementation", asked),), rest=True) if config == UNKNOWN else config
 
 
 def receiver_instance(receiver: Value) -> Value:

@@ -1,8 +1,9 @@
 """What the parts of the interpreter share, and what they ask of each other.
 
 Each part is a base class of `Interpreter` and implements some of the methods declared here: names
-(`Names`), expressions (`Expressions`), loads (`Loads`), functions outside the tree (`Outside`),
-calls (`Methods`, `Calls`) and statements (`Interpreter`).
+(`Names`), expressions (`Operators`, `Expressions`), loads (`Loads`), functions outside the tree
+(`Outside`), objects and what describes them (`Objects`, `Described`), calls (`Methods`, `Calls`),
+what is assigned to (`Targets`) and statements (`Interpreter`).
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ class Machine(ABC):
         """Evaluate a call."""
 
     @abstractmethod
-    def enter(self, function: Function, arguments: Given, at: Line) -> Value:
+    def enter(self, function: Function, arguments: Given, at: Line, follow: bool = False) -> Value:
         """Call a function of the tree."""
 
     @abstractmethod
@@ -67,6 +68,14 @@ class Machine(ABC):
     @abstractmethod
     def _callbacks(self, arguments: Given, at: Line) -> None:
         """Call the functions that are handed to code outside the tree."""
+
+    @abstractmethod
+    def build_described(self, value: Value, at: Line) -> bool:
+        """Build every dictionary with a `type` among the alternatives; False if there is none."""
+
+    @abstractmethod
+    def run_configurations(self) -> None:
+        """Build the model of every configuration of the tree, each if its path is given."""
 
     # -- loads --------------------------------------------------------------------------------
 
@@ -85,6 +94,10 @@ class Machine(ABC):
     @abstractmethod
     def run_module(self, module: Module, is_main: bool) -> None:
         """Run the top of a module: the program itself, or an import."""
+
+    @abstractmethod
+    def statement(self, node: ast.stmt, frame: Frame, top: bool) -> bool:
+        """Run one statement; True if it leaves the block."""
 
     @abstractmethod
     def block(self, body: list[ast.stmt], frame: Frame, top: bool = False) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from dataclasses import replace
 
 from attnswitch.source.flow.knowledge import flag_default
 from attnswitch.source.flow.loads import Loads
@@ -23,7 +24,7 @@ from attnswitch.source.flow.values import (
     Value,
     apply,
 )
-from attnswitch.source.mechanisms.options import flag_name
+from attnswitch.source.mechanisms.options import flag_name, typed_flag
 from attnswitch.source.project import dotted_text
 
 _LOADERS = {"from_pretrained", "from_config", "_from_config"}
@@ -136,7 +137,7 @@ class Methods(Loads):
             for key, value in arguments[1].items():
                 old = options.get(key)
                 if isinstance(old, Chosen):
-                    options[key] = Chosen(old.kind, old.name, value, old.at)
+                    options[key] = replace(old, default=value)
         return UNKNOWN
 
     def _add_option(self, options: dict[str, Value], node: ast.Call, frame: Frame) -> None:
@@ -152,6 +153,6 @@ class Methods(Loads):
             for keyword in node.keywords:
                 if keyword.arg == "default":
                     default = self.evaluate(keyword.value, frame)
-        options[name] = Chosen("option", flag, default, line_of(frame, node))
+        options[name] = Chosen("option", flag, default, line_of(frame, node), typed_flag(node))
         if flag != name and flag in self.state.overrides:
             self.state.overrides.setdefault(name, self.state.overrides[flag])

@@ -10,10 +10,12 @@ from attnswitch.source.flow.truth import installed
 from attnswitch.source.flow.values import (
     ALWAYS,
     Available,
+    Bound,
     Class,
     Const,
     External,
     Function,
+    Mapping,
     ModuleValue,
     Value,
     choose,
@@ -46,6 +48,10 @@ class Names(Machine):
             value = self.symbol_value(symbol)
         self._globals[key] = value
         return value
+
+    def set_global(self, module: Module, name: str, value: Value) -> None:
+        """What a function assigns to a name that it declares global."""
+        self._globals[(module.path, name)] = value
 
     def symbol_value(self, symbol: Symbol) -> Value:
         """The value of something found by name."""
@@ -83,7 +89,20 @@ class Names(Machine):
         self.state.guard = guard
         if len(module.bindings.get(symbol.dotted, ())) > 1 and isinstance(result, Const):
             return UNKNOWN
+        if result == Mapping() and f"{symbol.dotted}.update(" in module.text:
+            return self._table(module)
         return result
+
+    def _table(self, module: Module) -> Mapping:
+        """A dictionary filled from others of its module: all that they hold to be called."""
+        entries: dict[object, Value] = {}
+        for name, bindings in module.bindings.items():
+            if isinstance(getattr(bindings[-1].node, "value", None), ast.Dict):
+                group = self.global_name(module, name)
+                for key, value in group.items if isinstance(group, Mapping) else ():
+                    if isinstance(value, (Bound, Class, Function)):
+                        entries[key] = value
+        return Mapping(tuple(entries.items()), rest=True)
 
     def _import_flag(self, module: Module, name: str) -> Value | None:
         """A flag or a name that records whether a try could import a kernel package."""

@@ -6,6 +6,9 @@ from __future__ import annotations
 import ast
 
 from attnswitch.source import words
+from attnswitch.source.flow import strings
+from attnswitch.source.flow.commands import STARTS, commands
+from attnswitch.source.flow.described import READS_CONFIGURATION
 from attnswitch.source.flow.events import Event
 from attnswitch.source.flow.expressions import Expressions
 from attnswitch.source.flow.machine import Given
@@ -25,6 +28,7 @@ from attnswitch.source.flow.values import (
     ModuleValue,
     Parser,
     Row,
+    Super,
     Unknown,
     Value,
     apply,
@@ -32,6 +36,8 @@ from attnswitch.source.flow.values import (
 from attnswitch.source.mechanisms.calls import FLASH_CLASS
 from attnswitch.source.records import Line
 
+#: The loading function of this family, where another package brings it.
+_LOADER = "load_pretrained_model"
 _PACKAGE_TESTS = {"find_spec", "is_package_available", "_is_package_available", "find_loader"}
 
 
@@ -41,6 +47,18 @@ class Outside(Expressions):
     def _external(self, dotted: str, node: ast.Call, arguments: Given, frame: Frame) -> Value:
         name = dotted.split(".")[-1]
         positional, keywords, _ = arguments
+        text = self._text_function(dotted, name, positional)
+        if text is not None:
+            return text
+        if READS_CONFIGURATION.search(dotted):
+            self.run_configurations()
+            return Unknown(dotted)
+        if STARTS.search(dotted) and (positional or "args" in keywords):
+            given = positional[0] if positional else keywords["args"]
+            self.state.started.extend(
+                (self.state.outer | self.state.guard | guard, command)
+                for guard, command in commands(given)
+            )
         known = getattr(self, f"_call_{name}", None)
         if known is not None:
             result = known(dotted, node, positional, keywords, frame)
@@ -57,10 +75,15 @@ class Outside(Expressions):
         self._callbacks(arguments, line_of(frame, node))
         if isinstance(node.func, ast.Attribute):
             return self._by_name(name, node, arguments, frame) if "." not in dotted else UNKNOWN
-        if any(words.is_setting(k) for k in keywords):
+        if any(words.is_setting(k) for k in keywords) or name == _LOADER:
             role = self._role(name, node, frame)
             self._record_load(node, keywords, name, role, frame)
         return Unknown(dotted)
+
+    def _text_function(self, dotted: str, name: str, positional: list[Value]) -> Value | None:
+        if dotted.startswith(strings.METHOD_OF):
+            return strings.method(positional[0], name, positional[1:]) or UNKNOWN
+        return strings.path_function(name, positional) if "path." in dotted else None
 
     def _new_parser(self, node: ast.Call, keywords: dict[str, Value], frame: Frame) -> Parser:
         parser = Parser(line_of(frame, node))
@@ -91,6 +114,18 @@ class Outside(Expressions):
             if role is not None:
                 return role
         return "language_model"
+
+    def _call_super(self, dotted, node, positional, keywords, frame) -> Value | None:
+        owner = frame.owner
+        if not isinstance(owner, (Instance, Class)):
+            return None
+        if positional and isinstance(positional[0], Class):
+            return Super(owner, positional[0].symbol)
+        name = frame.function.rpartition(".")[0]
+        for symbol in self.ancestry(owner.symbol):
+            if symbol.dotted == name and symbol.module is frame.module:
+                return Super(owner, symbol)
+        return None
 
     def _call_register(self, dotted, node, positional, keywords, frame) -> Value | None:
         if dotted.endswith("AutoModel.register") and len(positional) > 1:

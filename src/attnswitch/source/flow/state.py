@@ -3,11 +3,24 @@
 from __future__ import annotations
 
 import ast
+import re
 from dataclasses import dataclass, field
 from functools import cache
 
+from attnswitch.source import words
 from attnswitch.source.flow.events import Event
-from attnswitch.source.flow.values import ALWAYS, Const, Guard, Unknown, Value, choose, possible
+from attnswitch.source.flow.values import (
+    ALWAYS,
+    HOLE,
+    Chosen,
+    Const,
+    Guard,
+    Template,
+    Unknown,
+    Value,
+    choose,
+    possible,
+)
 from attnswitch.source.project import Module, Symbol
 from attnswitch.source.records import Line
 
@@ -18,7 +31,7 @@ DEPTH = 24
 
 @dataclass
 class Frame:
-    """The local names of one call."""
+    """The local names of one call; `shared` holds those that it declares global."""
 
     module: Module
     names: dict[str, Value] = field(default_factory=dict)
@@ -26,6 +39,7 @@ class Frame:
     owner: Value | None = None
     klass: Symbol | None = None
     outer: Frame | None = None
+    shared: set[str] = field(default_factory=set)
     returns: list[tuple[Guard, Value]] = field(default_factory=list)
 
     def lookup(self, name: str) -> Value | None:
@@ -45,11 +59,14 @@ class State:
     `guard` holds the conditions inside the running function, `outer` those of its callers.
     `built` holds the classes of the objects made so far, with the conditions and the first line;
     `auto` holds the model classes given to `AutoModel.register`;
-    `maker` is the file that made the object whose methods are running.
+    `keepers` holds, for a class, the classes that keep an object of it and under which name;
+    `maker` is the file that made the object whose methods are running; `trains` says that models
+    may be in training mode; `started` holds the commands that the program starts.
     """
 
     overrides: dict[str, object] = field(default_factory=dict)
     variables: dict[str, str] = field(default_factory=dict)
+    trains: bool = True
     guard: Guard = ALWAYS
     outer: Guard = ALWAYS
     events: list[Event] = field(default_factory=list)
@@ -57,8 +74,10 @@ class State:
     options: dict[Line, dict[str, Value]] = field(default_factory=dict)
     built: dict[tuple[str, int], tuple[Symbol, list[Guard], Line]] = field(default_factory=dict)
     maker: str = ""
+    keepers: dict[tuple[str, int], set[tuple[Symbol, str]]] = field(default_factory=dict)
     registered: list[Symbol] = field(default_factory=list)
     auto: list[Symbol] = field(default_factory=list)
+    started: list[tuple[Guard, list[str] | str]] = field(default_factory=list)
     imported: set[str] = field(default_factory=set)
     running: list[object] = field(default_factory=list)
     memory: dict[object, tuple[list[Event], Value]] = field(default_factory=dict)
@@ -81,13 +100,21 @@ class State:
         else:
             self.attributes[key] = choose([(self.guard, value), (ALWAYS, old)])
 
-    def overridden(self, kind: str, name: str) -> Const | None:
-        """The value that a command line or the environment gives."""
-        if kind == "option" and name in self.overrides:
-            return Const(self.overrides[name])
-        if kind == "variable" and name in self.variables:
-            return Const(self.variables[name])
-        return None
+    def overridden(self, kind: str, name: str) -> Value | None:
+        """The value that a command line or the environment gives.
+
+        A value that is a variable of the shell is chosen by whoever sets that variable; a text
+        with such a variable in it is some text.
+        """
+        given = (self.overrides if kind == "option" else self.variables).get(name, ...)
+        if given is ...:
+            return None
+        if isinstance(given, str) and "$" in given:
+            variable = re.fullmatch(r"\$\{?(\w+)\}?", given.strip())
+            if variable and (words.is_setting(name) or words.is_switch(name)):
+                return Chosen("variable", variable.group(1), Unknown())
+            return Template(HOLE)
+        return Const(given)
 
     def spend(self) -> bool:
         """Count one statement; False once the budget is gone."""

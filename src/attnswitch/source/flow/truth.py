@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from attnswitch.source.flow.values import (
     ALWAYS,
+    CONTAINS,
     Available,
     Choice,
     Chosen,
@@ -20,6 +21,7 @@ from attnswitch.source.flow.values import (
     Literal,
     Mapping,
     Row,
+    Template,
     Value,
     alternatives,
 )
@@ -63,7 +65,7 @@ def truth_of(value: Value, text: str) -> Truth:
     if isinstance(value, Chosen):
         default = value.default
         held = bool(default.value) if isinstance(default, Const) else None
-        return of(Literal(value.kind, value.name, "true", by_default=held))
+        return of(Literal(value.kind, value.name, "true", by_default=held, shown=value.shown))
     if isinstance(value, Available):
         return of(Literal("package", value.package, "true"))
     if isinstance(value, (Function, Class, Instance, External)):
@@ -102,6 +104,21 @@ def both(parts: list[Truth], text: str) -> Truth:
     return Truth(None, yes, branch(f"not ({text})").yes)
 
 
+def either(parts: list[Truth], text: str) -> Truth:
+    """The truth of `a or b or …`."""
+    denied = both([p.inverse() for p in parts], f"not ({text})").inverse()
+    names = [next(iter(p.yes)) for p in parts if p.known is None and len(p.yes) == 1]
+    if len(names) == len(parts) and all(n.names_a_model and not n.negated for n in names):
+        first = names[0]
+        if all((n.kind, n.name) == (first.kind, first.name) for n in names):
+            want = CONTAINS + " or ".join(n.want.removeprefix(CONTAINS) for n in names)
+            held = [n.by_default for n in names]
+            default = True if True in held else None if None in held else False
+            one = replace(first, want=want, by_default=default)
+            return Truth(None, frozenset({one}), denied.no)
+    return denied
+
+
 _COMPARE: dict[str, Callable[[object, object], bool]] = {
     "Eq": operator.eq,
     "NotEq": operator.ne,
@@ -135,6 +152,9 @@ def compare(left: Value, sign: str, right: Value, text: str) -> Truth:
     if isinstance(left, Choice):
         parts = [(g, compare(v, sign, right, text)) for g, v in alternatives(left)]
         return _joined(parts, text)
+    if isinstance(right, Choice) and sign in {"In", "NotIn"}:
+        parts = [(g, compare(left, sign, v, text)) for g, v in alternatives(right)]
+        return _joined(parts, text)
     if sign in _NEGATIVE:
         return compare(left, _NEGATIVE[sign], right, text).inverse()
     other = plain(right)
@@ -143,9 +163,11 @@ def compare(left: Value, sign: str, right: Value, text: str) -> Truth:
             return Truth(bool(_COMPARE[sign](left.value, other)))
         except TypeError:
             return branch(text)
-    if isinstance(left, (Instance, Function, Class, External)) and other is None:
+    if isinstance(left, (Instance, Function, Class, External, Template)) and other is None:
         return Truth(sign not in {"Eq", "Is"})
-    if isinstance(left, Chosen) and other is not ... and sign in _SIGNS:
+    if sign == "In" and isinstance(left, Const) and isinstance(right, Chosen):
+        return _contains(right, left, text)
+    if isinstance(left, Chosen) and other is not ... and sign in _SIGNS and not left.derived:
         held: bool | None = None
         if isinstance(left.default, Const):
             try:
@@ -153,8 +175,18 @@ def compare(left: Value, sign: str, right: Value, text: str) -> Truth:
             except TypeError:
                 held = None
         want = f"{_SIGNS[sign]} {other!r}"
-        return of(Literal(left.kind, left.name, want, by_default=held))
+        return of(Literal(left.kind, left.name, want, by_default=held, shown=left.shown))
     if isinstance(left, Available) and isinstance(other, bool):
         truth = truth_of(left, text)
         return truth if other else truth.inverse()
     return branch(text)
+
+
+def _contains(whole: Chosen, part: Const, text: str) -> Truth:
+    """The truth of `'phi' in args.model_name_or_path`."""
+    if not isinstance(part.value, str) or whole.kind not in {"option", "variable"}:
+        return branch(text)
+    default = whole.default.value if isinstance(whole.default, Const) else None
+    held = part.value in default if isinstance(default, str) and not whole.derived else None
+    want = f"{CONTAINS}{part.value!r}"
+    return of(Literal(whole.kind, whole.name, want, by_default=held, shown=whole.shown))

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from attnswitch.source import words
 from attnswitch.source.project import Module, Symbol
 from attnswitch.source.records import Line
 
 #: More alternatives than this are joined into Unknown.
 MOST_ALTERNATIVES = 12
+#: The same, where each can be called: evaluation suites know this many models.
+MOST_MODELS = 60
 
 
 @dataclass(frozen=True)
@@ -18,7 +21,7 @@ class Literal:
 
     kind is option, variable, package, config, model (one of a registry) or branch (anything
     else). `by_default` says whether it holds when the user sets nothing; None if that cannot be
-    known.
+    known. `shown` is the option as it is typed, where that is not `--` and the name.
     """
 
     kind: str
@@ -26,18 +29,31 @@ class Literal:
     want: str
     negated: bool = False
     by_default: bool | None = None
+    shown: str = field(default="", compare=False)
 
     def inverse(self) -> Literal:
         """The opposite condition."""
         default = None if self.by_default is None else not self.by_default
-        return Literal(self.kind, self.name, self.want, not self.negated, default)
+        return replace(self, negated=not self.negated, by_default=default)
+
+    @property
+    def names_a_model(self) -> bool:
+        """True for `'mpt' in args.model_name_or_path`: it picks a model, not a kernel."""
+        return self.want.startswith(CONTAINS)
 
     def __str__(self) -> str:
         if self.kind == "package":
             return f"{self.name} is {'not ' if self.negated else ''}installed"
-        text = self.name if self.want == "true" else f"{self.name} {self.want}"
-        return f"not {text}" if self.negated else text
+        if self.want == "true":
+            return f"not {self.name}" if self.negated else self.name
+        sign, _, value = self.want.partition(" ")
+        return f"{self.name} {_OPPOSITE.get(sign, sign) if self.negated else sign} {value}"
 
+
+#: The first word of a want, denied.
+_OPPOSITE = {"==": "!=", "=": "is not", "is": "is not", "in": "not in", "contains": "lacks"}
+#: How the want of a condition on a part of a text begins.
+CONTAINS = "contains "
 
 Guard = frozenset[Literal]
 ALWAYS: Guard = frozenset()
@@ -76,12 +92,18 @@ class Const(Value):
 
 @dataclass(frozen=True)
 class Chosen(Value):
-    """A value that somebody chooses: a command-line option, a variable or a config field."""
+    """A value that somebody chooses: a command-line option, a variable or a config field.
+
+    `shown` is the option as it is typed. `derived` marks a text made from it: its last part, or
+    in lower case; what the option contains can still be asked of it, what it equals cannot.
+    """
 
     kind: str
     name: str
     default: Value
     at: Line | None = None
+    shown: str = field(default="", compare=False)
+    derived: bool = False
 
 
 @dataclass(frozen=True)
@@ -126,6 +148,17 @@ class Row(Value):
 
 
 @dataclass(frozen=True)
+class Template(Value):
+    """A text of which parts are not known; `HOLE` stands for each of them."""
+
+    text: str
+
+
+#: Stands for an unknown part of a text or of a command.
+HOLE = "{…}"
+
+
+@dataclass(frozen=True)
 class Function(Value):
     """A function of the tree, with the object it is bound to."""
 
@@ -142,9 +175,21 @@ class Class(Value):
 
 @dataclass(frozen=True)
 class Instance(Value):
-    """An object of a class of the tree."""
+    """An object of a class of the tree.
+
+    `asked` is the implementation that a loading call writes into its copy of a configuration.
+    """
 
     symbol: Symbol
+    asked: Value | None = None
+
+
+@dataclass(frozen=True)
+class Super(Value):
+    """`super()`: an object, as a class of the tree sees those of its bases that come after it."""
+
+    owner: Value
+    after: Symbol
 
 
 @dataclass(frozen=True)
@@ -184,6 +229,10 @@ class Bound(Value):
     keywords: tuple[tuple[str, Value], ...] = ()
 
 
+#: What can be called: a model to build, one of a table or of a chain of tests.
+CALLABLE = (Function, Class, Bound)
+
+
 def alternatives(value: Value) -> Iterable[tuple[Guard, Value]]:
     """The (conditions, value) pairs of a value."""
     return value.options if isinstance(value, Choice) else ((ALWAYS, value),)
@@ -201,7 +250,8 @@ def choose(pairs: Iterable[tuple[Guard, Value]]) -> Value:
         return Unknown()
     if all(item == flat[0][1] for _, item in flat):
         return flat[0][1]
-    return Choice(tuple(flat)) if len(flat) <= MOST_ALTERNATIVES else Unknown()
+    most = MOST_MODELS if all(isinstance(v, CALLABLE) for _, v in flat) else MOST_ALTERNATIVES
+    return Choice(tuple(flat)) if len(flat) <= most else Unknown()
 
 
 def apply(value: Value, function: Callable[[Value], Value]) -> Value:
@@ -209,3 +259,23 @@ def apply(value: Value, function: Callable[[Value], Value]) -> Value:
     if not isinstance(value, Choice):
         return function(value)
     return choose((guard, function(item)) for guard, item in value.options)
+
+
+def one_of_many(table: Mapping) -> Value:
+    """An entry of a table of models by an unknown name: one of them, if it holds what is called.
+
+    Entries that call the same with other paths are one.
+    """
+    kinds: dict[object, tuple[Guard, Value]] = {}
+    for name, value in table.items:
+        called = value.function if isinstance(value, Bound) else value
+        if not isinstance(called, (Class, Function)):
+            return Unknown()
+        chosen = Literal("model", f"the model {name}", "is chosen")
+        asked = [k for k in value.keywords if _steers(k[0])] if isinstance(value, Bound) else []
+        kinds.setdefault((called, tuple(asked)), (frozenset({chosen}), value))
+    return Choice(tuple(kinds.values()))
+
+
+def _steers(keyword: str) -> bool:
+    return words.is_setting(keyword) or words.is_switch(keyword)

@@ -23,8 +23,9 @@ from attnswitch.source.mechanisms import (
     writes,
 )
 from attnswitch.source.mechanisms.place import Place
-from attnswitch.source.project import Module, Project, children
+from attnswitch.source.project import Module, Project
 from attnswitch.source.records import Finding
+from attnswitch.source.walking import children
 
 DETECTORS = (
     imports,

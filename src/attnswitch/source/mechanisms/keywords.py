@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 
 from attnswitch.source import words
 from attnswitch.source.mechanisms.place import Place, availability_test, constant, short
 from attnswitch.source.project import dotted_text
 from attnswitch.source.records import Finding
+
+_CLASS = re.compile(r"^[A-Z]\w*[a-z]\w*(?:Attention|Attn)\w*$")
+_ENUMERATION = re.compile(r"(?:Backend|Impl|Implementation|Type)$")
 
 NODES = (ast.Call, ast.Dict, ast.FunctionDef, ast.AsyncFunctionDef)
 _READS = {"get", "pop", "setdefault"}
@@ -84,6 +88,14 @@ def setting(
         return
     if form != "keyword" and not _plausible(value):
         return
+    if form == "default" and constant(value) is None:
+        return  # reads what somebody else set, and asks for nothing
+    if form == "entry" and _is_a_class(value):
+        return  # a table of implementations, reported as one
+    if isinstance(value, ast.BoolOp) and isinstance(value.op, ast.Or):
+        form, value = "default", value.values[-1]  # what is taken where the rest is empty
+        if asked_family(name, value) != "flash":
+            return
     mechanism = mechanism_of(name)
     family = asked_family(name, value)
     target = "flash" if family in {"flash", "off", None} else family
@@ -151,6 +163,8 @@ def mechanism_of(name: str) -> str:
 def asked_family(name: str, value: ast.expr) -> str | None:
     """The family that a constant value asks for; None if the value is no constant."""
     plain = constant(value)
+    if isinstance(value, ast.Attribute) and _ENUMERATION.search(dotted_text(value.value)):
+        plain = value.attr  # AttnBackend.flash
     if plain is ...:
         return None
     if words.is_setting(name):
@@ -175,6 +189,11 @@ def _plausible(value: ast.expr) -> bool:
     if isinstance(value, ast.Constant):
         return value.value is None or isinstance(value.value, (bool, str, int))
     return not isinstance(value, (ast.Lambda, ast.List, ast.ListComp, ast.JoinedStr, ast.BinOp))
+
+
+def _is_a_class(value: ast.expr) -> bool:
+    name = dotted_text(value).split(".")[-1] if isinstance(value, (ast.Name, ast.Attribute)) else ""
+    return bool(_CLASS.match(name))
 
 
 def _effect(name: str, value: ast.expr, family: str | None) -> tuple[str, str]:

@@ -34,16 +34,19 @@ def flag_name(node: ast.Call) -> str | None:
     return None
 
 
+def typed_flag(node: ast.Call) -> str:
+    """The flag as it is typed, `--use-flash-attn`; "" if the call names none."""
+    names = (constant(a) for a in node.args)
+    return next((n for n in names if isinstance(n, str) and n.startswith("--")), "")
+
+
 def _flag(node: ast.Call, place: Place) -> Iterator[Finding]:
     if not node.args:
         return
     name = flag_name(node)
     if name is None or not (words.is_setting(name) or words.is_switch(name)):
         return
-    flag = next(
-        (c for c in (constant(a) for a in node.args) if isinstance(c, str) and c.startswith("--")),
-        name,
-    )
+    flag = typed_flag(node) or name
     target = words.switch_target(name) if words.is_switch(name) else "flash"
     yield place.finding(
         node, "option", "offers", f"the command line chooses: {flag}{_default(node)}", target=target

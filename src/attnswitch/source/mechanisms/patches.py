@@ -13,6 +13,7 @@ from attnswitch.source.records import Finding
 
 NODES = (ast.Assign, ast.Call)
 _ATTENTION = re.compile(r"attn|attention|flash|xformers|sdpa|scaled_dot", re.IGNORECASE)
+_DOTTED = re.compile(r"^[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+$")
 _HOOKS = {"forward", "__call__", "_attn", "__init__"}
 _MASKS = re.compile(r"_prepare_decoder_attention_mask|_update_causal_mask|_get_unpad_data")
 _KERNEL_NAMES = re.compile(
@@ -43,12 +44,28 @@ def detect(node: ast.AST, place: Place) -> Iterator[Finding]:
                 target = ast.Attribute(node.args[0], name, ast.Store())
                 if replaces_attention(target, node.args[2]):
                     yield from _patch(node, ast.unparse(target), node.args[2], place)
+        elif _by_name(node) is not None:
+            yield from _patch(node, str(constant(node.args[0])), node.args[1], place)
         else:
             yield from _applied(node, place)
 
 
+def _by_name(node: ast.Call) -> ast.Attribute | None:
+    """The target of `register_patch("package.Attention.forward", f)`, if attention is replaced."""
+    if len(node.args) < 2 or "patch" not in dotted_text(node.func).lower():
+        return None
+    name = constant(node.args[0])
+    if not isinstance(name, str) or not _DOTTED.match(name):
+        return None
+    target = ast.parse(name, mode="eval").body
+    if isinstance(target, ast.Attribute) and replaces_attention(target, node.args[1]):
+        return target
+    return None
+
+
 def replaces_attention(target: ast.Attribute, value: ast.expr) -> bool:
     """True if `target = value` puts another attention in place of a class's or module's."""
+    bound = isinstance(value, ast.Call)
     value = bound_function(value)
     if isinstance(value, (ast.Constant, ast.Call)) or dotted_text(target.value) in {"self", "cls"}:
         return False
@@ -57,6 +74,8 @@ def replaces_attention(target: ast.Attribute, value: ast.expr) -> bool:
         return not base.startswith("self.")
     if name in _HOOKS or (name.startswith("_") and "attn" in name):
         text = f"{base.split('.')[-1]} {ast.unparse(value)}"
+        if bound and name == "forward" and _ATTENTION.search(dotted_text(value).split(".")[-1]):
+            return True  # module.forward = MethodType(llama_attn_forward, module)
         return bool(_ATTENTION.search(text)) and bool(re.search(r"[A-Z]|attn", base))
     return bool(_CLASS.match(name)) and bool(base) and not base.startswith("self")
 
@@ -88,10 +107,15 @@ def _patch(node: ast.AST, target: str, value: ast.expr, place: Place) -> Iterato
         node,
         "xformers" if kind == "xformers" else "monkey-patch",
         "enables",
-        f"replaces {target} {_reach(target)}",
+        f"replaces {target} {_reach(target)}{_by(value)}",
         target=kind,
         role=words.role_of(target),
     )
+
+
+def _by(value: ast.expr) -> str:
+    name = dotted_text(bound_function(value)).split(".")[-1]
+    return f" by {name}" if name and name != "forward" else ""
 
 
 def _reach(target: str) -> str:
@@ -105,7 +129,7 @@ def replacement_family(
 ) -> str | None:
     """The kernel that a replacement brings; None if it has nothing to do with one."""
     value = bound_function(value)
-    symbol = project.resolve_dotted(module, value)
+    symbol = project.resolve_anywhere(module, value)
     text = f"{target} {ast.unparse(value)} {module.path} {scope}"
     if symbol is not None and symbol.module is not None and symbol.node is not None:
         text += f" {symbol.module.path} {ast.unparse(symbol.node)}"
@@ -114,6 +138,16 @@ def replacement_family(
     elif _MASKS.search(target) and not _KERNEL.search(text):
         return None
     return patch_target(text)
+
+
+def replaced_role(project: Project, module: Module, target: ast.Attribute) -> str:
+    """The part of a model whose attention a patch replaces, by the names around it."""
+    symbol = project.resolve_anywhere(module, target.value)
+    for text in (ast.unparse(target), symbol.dotted if symbol else "", module.path):
+        role = words.role_of(text)
+        if role is not None:
+            return role
+    return "language_model"
 
 
 def patch_target(text: str) -> str:
@@ -130,9 +164,7 @@ def _applied(node: ast.Call, place: Place) -> Iterator[Finding]:
     name = dotted_text(node.func).split(".")[-1]
     if not name or not isinstance(node.func, (ast.Name, ast.Attribute)):
         return
-    symbol = place.project.resolve_dotted(place.module, node.func)
-    if symbol is None and isinstance(node.func, ast.Name):
-        symbol = _imported_in_function(node.func.id, place)
+    symbol = place.project.resolve_anywhere(place.module, node.func)
     patching = (
         symbol is not None
         and symbol.kind == "function"
@@ -154,17 +186,6 @@ def _applied(node: ast.Call, place: Place) -> Iterator[Finding]:
 
 def _statement(node: ast.Call, place: Place) -> bool:
     return bool(place.parents) and isinstance(place.parents[-1], ast.Expr)
-
-
-def _imported_in_function(name: str, place: Place) -> Symbol | None:
-    function = place.function
-    if function is None:
-        return None
-    for statement in place.project.mentions(function).imports:
-        for alias in statement.names:
-            if (alias.asname or alias.name) == name:
-                return place.project.import_symbol(place.module, statement, alias)
-    return None
 
 
 def _named_so(name: str) -> bool:

@@ -14,6 +14,7 @@ from attnswitch.source.records import Finding
 NODES = (ast.Assign, ast.Dict, ast.Subscript, ast.Call)
 REGISTRY = re.compile(
     r"(?:ATTENTION|ATTN)_(?:CLASSES|FUNCTIONS|CLASS|LAYERS|TYPES|IMPLS?|MODULES)\b"
+    r"|(?:^|\.)AttentionInterface(?:\._global_mapping)?$"
 )
 
 
@@ -29,13 +30,17 @@ def detect(node: ast.AST, place: Place) -> Iterator[Finding]:
     elif isinstance(node, ast.Dict):
         yield from _table(node, place)
     elif isinstance(node, ast.Subscript):
-        name = dotted_text(node.value).split(".")[-1]
+        name = dotted_text(node.value)
         if REGISTRY.search(name):
             yield from _use(node, name, node.slice, isinstance(node.ctx, ast.Store), place)
     elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
-        name = dotted_text(node.func.value).split(".")[-1]
+        name = dotted_text(node.func.value)
         if REGISTRY.search(name) and node.func.attr in {"get", "register", "update"} and node.args:
             yield from _use(node, name, node.args[0], node.func.attr != "get", place)
+    elif isinstance(node, ast.Call) and dotted_text(node.func) == "setattr" and len(node.args) == 3:
+        name = dotted_text(node.args[0])
+        if REGISTRY.search(name):
+            yield from _use(node, name, node.args[1], True, place)
 
 
 def _table(node: ast.Dict, place: Place) -> Iterator[Finding]:
@@ -55,6 +60,7 @@ def _table(node: ast.Dict, place: Place) -> Iterator[Finding]:
 
 
 def _use(node: ast.AST, name: str, key: ast.expr, writes: bool, place: Place) -> Iterator[Finding]:
+    name = name if "Interface" in name else name.split(".")[-1]
     if writes:
         message = f"puts an implementation of its own under {short(key)} into {name}"
         yield place.finding(node, "class-registry", "enables", message)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 
 from attnswitch.source import words
@@ -11,6 +12,10 @@ from attnswitch.source.mechanisms.options import is_options_class
 from attnswitch.source.mechanisms.place import Place, constant, imports_kernel, short
 from attnswitch.source.project import dotted_text
 from attnswitch.source.records import Finding
+
+_ASKS_THE_GPU = re.compile(
+    r"get_device_capability|get_device_properties|is_bf16_supported|compute_capability"
+)
 
 NODES = (ast.Assign, ast.AnnAssign, ast.FunctionDef)
 
@@ -103,8 +108,13 @@ def _name(node: ast.AST, name: str, value: ast.expr, place: Place) -> Iterator[F
             message = f"{name} depends on what is installed"
             yield place.finding(node, "on-if-importable", "enables", message)
         return
+    if words.is_switch(name) and _ASKS_THE_GPU.search(ast.unparse(value)):
+        message = f"{name} depends on the GPU: {short(value)}"
+        yield place.finding(node, "own-boolean", "enables", message)
+        return
     # A local copy of a choice says nothing new; a literal or a test of what is installed does.
-    if asked_family(name, value) is not None or isinstance(value, ast.IfExp):
+    falls_back = isinstance(value, ast.BoolOp) and isinstance(value.op, ast.Or)
+    if asked_family(name, value) is not None or isinstance(value, ast.IfExp) or falls_back:
         yield from setting(node, name, value, place, "variable")
 
 

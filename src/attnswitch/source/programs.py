@@ -7,8 +7,9 @@ import posixpath
 import re
 from dataclasses import dataclass, field
 
+from attnswitch.source.configurations import is_configuration
 from attnswitch.source.dynamic import dynamic_imports
-from attnswitch.source.project import Module, Project
+from attnswitch.source.project import Module, Project, dotted_text
 from attnswitch.source.tree import SourceFile
 
 _KINDS = (
@@ -21,7 +22,7 @@ _TOOLS = re.compile(r"merge|convert|extract|consolidate|_delta|quantiz|export|do
 _SCRIPT_LINE = re.compile(
     r"^\s*[\"']?([\w.-]+)[\"']?\s*=\s*[\"']([\w.]+):([\w.]+)[\"']", re.MULTILINE
 )
-_COG = re.compile(r"^predict:\s*[\"']?([\w./-]+\.py)", re.MULTILINE)
+_CONSOLE_SCRIPT = re.compile(r"[\"']\s*[\w.-]+\s*=\s*([\w.]+):([\w.]+)\s*[\"']")
 
 
 @dataclass(frozen=True)
@@ -45,11 +46,16 @@ class Launch:
     variables: dict[str, str] = field(default_factory=dict)
 
 
+def converts(path: str) -> bool:
+    """True for a program that merges, converts or exports weights, by its name."""
+    return bool(_TOOLS.search(posixpath.splitext(posixpath.basename(path))[0].lower()))
+
+
 def kind_of_program(path: str) -> str:
     """training, inference, serving, evaluation or tool, read off the path."""
-    stem = posixpath.splitext(posixpath.basename(path))[0].lower()
-    if _TOOLS.search(stem):
+    if converts(path):
         return "tool"
+    stem = posixpath.splitext(posixpath.basename(path))[0].lower()
     for text in (stem, *reversed(posixpath.dirname(path).lower().split("/"))):
         parts = [part for part in re.split(r"[_\-. \d]+", text) if part]
         for kind, pattern in _KINDS:
@@ -70,6 +76,8 @@ def main_line(module: Module) -> int | None:
 
 def _has_work(module: Module) -> bool:
     """True for a script without a main guard: calls at its top, outside any package."""
+    if is_configuration(module):
+        return False
     calls = 0
     for node in module.tree.body:
         value = node.value if isinstance(node, (ast.Expr, ast.Assign)) else None
@@ -111,20 +119,31 @@ def _imported_modules(project: Project) -> set[str]:
 
 
 def _installed(project: Project, files: list[SourceFile]) -> list[Program]:
-    """Commands that pyproject.toml or setup.cfg installs, and cog's predictor."""
+    """Commands that a package installs, and cog's predictors."""
     found = []
     for file in files:
         folder = posixpath.dirname(file.path)
         if file.kind == "toml" and "scripts]" in file.text:
             block = file.text.split("scripts]", 1)[1].split("\n[", 1)[0]
-            for match in _SCRIPT_LINE.finditer(block):
-                module = project.find_module(folder, match.group(2))
-                if module:
-                    kind = kind_of_program(module.path)
-                    found.append(Program(module, 1, kind, match.group(3)))
-        elif file.kind == "yaml" and posixpath.basename(file.path) == "cog.yaml":
-            for match in _COG.finditer(file.text):
-                module = project.modules.get(posixpath.join(folder, match.group(1)))
-                if module:
-                    found.append(Program(module, 1, "inference", "Predictor"))
-    return found
+            commands = [m.groups()[1:] for m in _SCRIPT_LINE.finditer(block)]
+        elif posixpath.basename(file.path) == "setup.py" and "console_scripts" in file.text:
+            commands = [m.groups() for m in _CONSOLE_SCRIPT.finditer(file.text)]
+        else:
+            continue
+        for name, function in commands:
+            module = project.find_module(folder, name)
+            if module:
+                found.append(Program(module, 1, kind_of_program(module.path), function))
+    return found + [p for m in project.modules.values() for p in _predictors(m)]
+
+
+def _predictors(module: Module) -> list[Program]:
+    """A class that cog serves, by its base."""
+    if "BasePredictor" not in module.text:
+        return []
+    return [
+        Program(module, node.lineno, "inference", node.name)
+        for node in module.tree.body
+        if isinstance(node, ast.ClassDef)
+        and any(dotted_text(b).split(".")[-1] == "BasePredictor" for b in node.bases)
+    ]

@@ -1,0 +1,112 @@
+"""Shell scripts as text: statements over several lines, variables, arrays, words."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+_ASSIGN = re.compile(
+    r"^\s*(?:export\s+|local\s+|readonly\s+|declare\s+(?:-\w+\s+)?)?([A-Za-z_]\w*)(\+?)=(.*)$",
+    re.DOTALL,
+)
+_VARIABLE = re.compile(r"\$\{(\w+)(?:\[[@*]\])?(?::?[-=]([^{}]*))?\}|\$(\w+)")
+_QUOTED_ARRAY = re.compile(r"\"(\$\{\w+\[[@*]\]\})\"")
+_PIECE = re.compile(r"\"((?:[^\"\\]|\\.)*)\"|'([^']*)'|([^\s\"']+)", re.DOTALL)
+#: A quote or an array that is not closed within so many lines is a mistake of this reader.
+_MOST_LINES = 300
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command of a script, its variables put in, and the variables set until then."""
+
+    line: int
+    text: str
+    variables: dict[str, str]
+
+
+def statements(text: str) -> Iterator[tuple[int, str]]:
+    """Yield (first line number, text): lines that are continued, or open, in one; no comments."""
+    start = 0
+    parts: list[str] = []
+    for number, line in enumerate(text.splitlines(), 1):
+        stripped = line.rstrip()
+        if stripped.lstrip().startswith("#"):
+            if not parts:
+                yield number, ""
+            continue
+        if not parts:
+            start = number
+        if stripped.endswith("\\"):
+            parts.append(stripped[:-1])
+            continue
+        parts.append(stripped)
+        if len(parts) < _MOST_LINES and _is_open(" ".join(parts)):
+            continue
+        yield start, " ".join(parts)
+        parts = []
+    if parts:
+        yield start, " ".join(parts)
+
+
+def _is_open(text: str) -> bool:
+    """True for an assignment whose array or quoted text goes on in the next line."""
+    assigned = _ASSIGN.match(text)
+    if assigned is None:
+        return False
+    value = assigned.group(3).lstrip()
+    if value.startswith("(") and not value.startswith("(("):
+        bare = re.sub(r"\"[^\"]*\"|'[^']*'", "", value)
+        return bare.count(")") - bare.count("$(") < 1
+    return value.startswith(('"', "'")) and value.count(value[0]) % 2 == 1
+
+
+def commands(text: str) -> Iterator[Command]:
+    """Yield the commands of a script; assignments are remembered, not yielded."""
+    variables: dict[str, str] = {}
+    for number, line in statements(text):
+        assigned = _ASSIGN.match(line)
+        value = _assigned_text(assigned.group(3).strip()) if assigned else None
+        if assigned is None or value is None:
+            for piece in re.split(r"\s*(?:&&|\|\||;|\|)\s*", line):
+                if piece.strip():
+                    yield Command(number, substitute(piece, variables), dict(variables))
+            continue
+        name, more = assigned.group(1), assigned.group(2)
+        if "$(" in value or "`" in value:
+            variables.pop(name, None)  # what a command prints
+            continue
+        value = substitute(value, variables)
+        variables[name] = f"{variables.get(name, '')} {value}" if more else value
+
+
+def _assigned_text(value: str) -> str | None:
+    """The text of a value; None if the line goes on with a command (`A=1 python x.py`)."""
+    if value.startswith("("):
+        return value[1:].rpartition(")")[0].strip()
+    if value.startswith(('"', "'")):  # also `"--format "x" --more"`: quoted, bare, quoted
+        pieces = list(_PIECE.finditer(value))
+        if "".join(p.group(0) for p in pieces) == value:
+            return "".join(p.group(1) or p.group(2) or p.group(3) or "" for p in pieces)
+    bare = re.sub(r"\s+#.*$", "", value)
+    return None if re.search(r"\s", bare) and not bare.startswith("$(") else bare.strip("\"'")
+
+
+def substitute(text: str, variables: dict[str, str]) -> str:
+    """Put in variables that the script itself sets, and defaults of `${x:-default}`."""
+
+    def value(match: re.Match[str]) -> str:
+        name = match.group(1) or match.group(3)
+        return variables.get(name, match.group(2) or match.group(0))
+
+    return _VARIABLE.sub(value, _QUOTED_ARRAY.sub(r"\1", text))
+
+
+def words_of(line: str) -> list[str]:
+    """Split a shell line into words; a line that shlex refuses is split at blanks."""
+    try:
+        return shlex.split(line, comments=True)
+    except ValueError:
+        return line.split()

@@ -1,0 +1,77 @@
+"""Walking syntax trees: what a piece of code mentions, and the blocks inside a statement."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+
+@dataclass
+class Mentions:
+    """What a piece of code names: names, attributes, imports and calls, in one walk."""
+
+    names: list[ast.Name] = field(default_factory=list)
+    attributes: list[ast.Attribute] = field(default_factory=list)
+    imports: list[ast.Import | ast.ImportFrom] = field(default_factory=list)
+    calls: list[ast.Call] = field(default_factory=list)
+
+
+def children(node: ast.AST) -> list[ast.AST]:
+    """The child nodes of a node; `ast.iter_child_nodes` without the generators."""
+    found: list[ast.AST] = []
+    for value in node.__dict__.values():
+        kind = value.__class__
+        if kind is list:
+            found.extend([item for item in value if isinstance(item, _AST)])
+        elif kind is not int and kind is not str and isinstance(value, _AST) and kind is not _LOAD:
+            found.append(value)
+    return found
+
+
+_AST, _LOAD = ast.AST, ast.Load
+
+
+def mentions_of(node: ast.AST) -> Mentions:
+    found = Mentions()
+    todo = [node]
+    while todo:
+        inner = todo.pop()
+        kind = inner.__class__
+        if kind is ast.Name:
+            found.names.append(inner)  # type: ignore[arg-type]  # mypy does not narrow by __class__
+            continue
+        if kind is ast.Constant:
+            continue
+        if kind is ast.Attribute:
+            found.attributes.append(inner)  # type: ignore[arg-type]  # likewise
+        elif kind is ast.Call:
+            found.calls.append(inner)  # type: ignore[arg-type]  # likewise
+        elif kind is ast.Import or kind is ast.ImportFrom:
+            found.imports.append(inner)  # type: ignore[arg-type]  # likewise
+            continue
+        todo.extend(children(inner))
+    return found
+
+
+def nested_blocks(node: ast.AST) -> Iterator[tuple[str, list[ast.stmt]]]:
+    """Yield the statement lists that a compound statement runs in its own scope."""
+    for name in ("body", "orelse", "finalbody"):
+        block = getattr(node, name, None)
+        if isinstance(block, list) and block and isinstance(block[0], ast.stmt):
+            yield name, block
+    for handler in getattr(node, "handlers", []):
+        yield "handler", handler.body
+    for case in getattr(node, "cases", []):
+        yield "case", case.body
+
+
+def target_names(target: ast.AST) -> Iterator[str]:
+    """Yield the plain names that an assignment target binds."""
+    if isinstance(target, ast.Name):
+        yield target.id
+    elif isinstance(target, (ast.Tuple, ast.List)):
+        for item in target.elts:
+            yield from target_names(item)
+    elif isinstance(target, ast.Starred):
+        yield from target_names(target.value)
