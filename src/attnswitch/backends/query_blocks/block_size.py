@@ -15,7 +15,7 @@ import torch
 SCORE_ELEMENTS = 1 << 20
 ROWS = 448
 PIECE_KEYS = 2048
-# The backward pass needs whole rows: forward and backward at 16,384 tokens took 25.8 ns a score with
+# The backward pass needs whole rows: with it a call of 16,384 tokens took 25.8 ns a score with
 # 1 Mi elements, 22.4 with 2 Mi, 21.5 with 4 Mi (Zen 3), of which there are two buffers a worker.
 WHOLE_ROW_ELEMENTS = 1 << 21
 # Keys and values are made contiguous and fp32 once a head where that takes at most 2 MiB each, and
