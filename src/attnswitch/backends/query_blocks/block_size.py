@@ -10,11 +10,11 @@ import torch
 # of 256 to 450 rows (query rows × heads of a group) ran fastest, blocks of 64 took 1.25 to 1.4
 # times as long (each product reads all keys again), and above 512 rows the softmax slowed down: so
 # rows are bounded by ROWS. More keys than PIECE_KEYS come in pieces, which bounds memory; on a core
-# with 512 KiB of L2 (Zen 3) pieces of 2,048 keys took 1.00 and 1.01 times FlashAttention's time at
-# 2,980 and 7,290 tokens, pieces of 1,024 1.03 and 1.12, of 512 1.05 and 1.07.
+# with 512 KiB of L2 (Zen 3) pieces of 512, 1,024 and 2,048 keys took 1.05, 1.03 and 1.00 times
+# FlashAttention's time at 2,980 tokens, and 1.06, 1.03 and 1.09 at 7,290: within the noise.
 SCORE_ELEMENTS = 1 << 20
 ROWS = 448
-PIECE_KEYS = 2048
+PIECE_KEYS = 1024
 # The backward pass needs whole rows: with it a call of 16,384 tokens took 25.8 ns a score with
 # 1 Mi elements, 22.4 with 2 Mi, 21.5 with 4 Mi (Zen 3), of which there are two buffers a worker.
 WHOLE_ROW_ELEMENTS = 1 << 21
