@@ -18,6 +18,8 @@ from attnswitch.report.site_ranges import layer_number
 Record = dict[str, Any]
 # The error of scale that a verification says it could not tell.
 NOTABLE_SCALE_ERROR = 0.01
+# Nobody's scale is off by less, and fp32 would tell a millionth.
+LEAST_SHARE = 0.0001
 _HEAD = f"{'phase':<8} {'layer':<6} {'local':>20} {'propagated':>20}   logits  entropy"
 
 
@@ -185,8 +187,8 @@ def scale_words(record: Record) -> str:
 
 
 def percent_text(share: float) -> str:
-    """Such as "0.43 %"."""
-    return f"{significant(100 * share, 2)} %"
+    """Such as "0.43 %", or "0.01 %" for all that is less."""
+    return f"{significant(100 * max(share, LEAST_SHARE), 2)} %"
 
 
 def _sampled_rows(record: Record) -> str:
