@@ -71,6 +71,11 @@ def test_where_all_agrees_there_is_nothing_to_find(deep):
     assert "under standard alone the outputs agree" in found.nothing_to_find
 
 
+def test_where_all_agrees_nothing_makes_it_differ(deep):
+    found = attnswitch.verify(deep, models.prompt(24), max_new_tokens=0, find="differ").bisection
+    assert found.nothing_to_find == ("with every site switched to standard the outputs still agree")
+
+
 @pytest.mark.parametrize(
     ("wanted", "says"),
     [

@@ -110,9 +110,32 @@ def test_the_baseline_may_be_the_wrong_one():
     assert (first.who, first.request, first.site) == ("baseline", "flash", SECOND_OF_TEXT)
 
 
-@pytest.mark.parametrize(("scale", "told"), [(0.5, True), (1.0, True), (2.0, True), (3.0, True)])
-def test_one_percent_of_scale_is_told_in_bf16(scale, told):
+def one_percent_off(scale: float, dtype: torch.dtype):
+    model = models.llama(2, logit_scale=scale, dtype=dtype)
+    return verified(faults.scaled(1.01), dtype, model, models.prompt(200), judged=1)
+
+
+@pytest.mark.parametrize("scale", [0.5, 1.0, 2.0, 3.0])
+def test_one_percent_of_scale_is_told_in_bf16(scale):
+    found = one_percent_off(scale, torch.bfloat16)
+    first = found.first_failure
+    assert (first.kind, first.site) == ("local", "model.layers.0.self_attn")
+    assert "its scale is off: the factor on QKᵀ is" in first.words
+    assert scale_told(found) < 0.01
+
+
+def scale_told(found) -> float:
+    """What the record says of the first site: from which error of scale on it can be told."""
+    return found.to_json()["sites"][0]["statistics"]["scale_error_told"]
+
+
+@pytest.mark.parametrize("scale", [0.1, 20.0])
+def test_where_rounding_hides_one_percent_of_scale_it_says_from_where_on_it_is_told(scale):
+    """Narrow logits hardly depend on the factor, and of wide ones hardly a row is not peaked."""
+    told = scale_told(one_percent_off(scale, torch.bfloat16))
+    assert told > 0.01
     model = models.llama(2, logit_scale=scale, dtype=torch.bfloat16)
-    found = verified(faults.scaled(1.01), torch.bfloat16, model, models.prompt(200), judged=1)
-    assert any(f.kind == "local" for f in found.failures) is told
-    assert found.first_failure.site == "model.layers.0.self_attn"
+    for factor, found in ((1.0 + told / 2, False), (1.0 + 2 * told, True)):
+        wrong = faults.only_at("layers.0.self_attn", faults.scaled(factor))
+        judged = verified(wrong, torch.bfloat16, model, models.prompt(200), judged=1)
+        assert any(failure.kind == "local" for failure in judged.failures) is found

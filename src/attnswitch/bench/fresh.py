@@ -11,6 +11,7 @@ import gc
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -60,9 +61,14 @@ def _run_here(told: dict[str, Any]) -> int:
     shop = Workshop(trust_remote_code=told["trust_remote_code"])
     ready = shop.ready(Workload.from_json(told["workload"]))
     with apply(ready.model, as_request(told["request"], "--backends")):
-        before = _settle()
-        ready.call()
-        return _kib("VmHWM") * 1024 - before
+        return peak_resident_bytes(ready.call)
+
+
+def peak_resident_bytes(call: Callable[[], object]) -> int:
+    """How many bytes `call` adds at most to this process's resident set; Linux alone tells."""
+    before = _settle()
+    call()
+    return _kib("VmHWM") * 1024 - before
 
 
 def _settle() -> int:

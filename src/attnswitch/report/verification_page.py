@@ -13,7 +13,12 @@ from attnswitch.report.quantities import significant
 from attnswitch.report.record_schema import VERIFICATION, require_schema
 from attnswitch.report.templating import markup, render, stylesheet
 from attnswitch.report.verification_plots import curve_plots, layer_plots, share_of_allowed
-from attnswitch.report.verification_text import bisection_words, tokens_words, training_words
+from attnswitch.report.verification_text import (
+    bisection_words,
+    percent_text,
+    tokens_words,
+    training_words,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -82,6 +87,7 @@ def _headline(record: Record) -> str:
 
 def _site_row(entry: Record) -> Record:
     statistics = entry["statistics"]
+    told = statistics.get("scale_error_told")
     views = {}
     for who, judged in (("candidate", entry), ("baseline", entry.get("baseline") or {})):
         for view in ("local", "propagated"):
@@ -96,6 +102,7 @@ def _site_row(entry: Record) -> Record:
         "logits": significant(statistics["logit_scale"], 2),
         "largest": significant(statistics["largest_logit"], 3),
         "entropy": significant(statistics["entropy"], 2),
+        "scale": "–" if told is None else percent_text(told),
         "overflow": {"none": "", "near": "near", "yes": "overflows"}[statistics["overflow"]],
     }  # fmt: skip
 

@@ -16,6 +16,10 @@ from attnswitch.report.safe_text import one_line, visible
 from attnswitch.report.site_ranges import layer_number
 
 Record = dict[str, Any]
+# The error of scale that a verification says it could not tell.
+NOTABLE_SCALE_ERROR = 0.01
+# Nobody's scale is off by less, and fp32 would tell a millionth.
+LEAST_SHARE = 0.0001
 _HEAD = f"{'phase':<8} {'layer':<6} {'local':>20} {'propagated':>20}   logits  entropy"
 
 
@@ -104,6 +108,8 @@ def _more(record: Record) -> Iterator[tuple[str, str]]:
         yield "Training", training_words(record["training"])
     if record["bisection"]:
         yield "Bisect", bisection_words(record["bisection"])
+    if scale := scale_words(record):
+        yield "Scale", scale
     if rows := _sampled_rows(record):
         yield "Rows", rows
 
@@ -162,6 +168,27 @@ def bisection_words(bisection: Record) -> str:
         f"Switching {sites} to {bisection['towards']} makes the outputs {bisection['goal']}: "
         f"{least} ({used}{ratio})."
     )
+
+
+def scale_words(record: Record) -> str:
+    """From which error of scale on the sites' own rounding does not hide it."""
+    told = [e["statistics"].get("scale_error_told") for e in record["sites"]]
+    known = sorted(one for one in told if one is not None)
+    if not known:
+        return ""
+    low, high = (percent_text(one) for one in (known[0], known[-1]))
+    said = f"A kernel whose factor on QKᵀ is off is told from {high} on at every site"
+    said += f" ({low} at the best)" if low != high else ""
+    hidden = sum(one > NOTABLE_SCALE_ERROR for one in known)
+    if not hidden:
+        return f"{said}."
+    rows = count_text(len(known), "row")
+    return f"{said}; off by 1 %, rounding hides it in {hidden} of the {rows} above."
+
+
+def percent_text(share: float) -> str:
+    """Such as "0.43 %", or "0.01 %" for all that is less."""
+    return f"{significant(100 * max(share, LEAST_SHARE), 2)} %"
 
 
 def _sampled_rows(record: Record) -> str:

@@ -100,7 +100,7 @@ def bisect(
     elif not search.evaluate(frozenset(sites)):
         found.nothing_to_find = (
             f"with every site switched to {found.towards} the outputs still "
-            f"{'differ' if goal == 'agree' else 'agree'}: the cause lies elsewhere"
+            f"{'differ: the cause lies elsewhere' if goal == 'agree' else 'agree'}"
         )
     else:
         search.run(sites)

@@ -107,7 +107,10 @@ class Verification:
             others = [who for who in self.requests if who != CANDIDATE]
             entry |= {who: self._of(who, found, key in whole) for who in others}
             yield entry | {
-                "statistics": found.statistics.to_json(),
+                "statistics": {
+                    **found.statistics.to_json(),
+                    "scale_error_told": scale_error_told(found),
+                },
                 "calls": found.calls,
                 "calls_with_inputs_not_finite": found.calls_not_finite,
                 "rows": vars(found.rows),
@@ -141,6 +144,14 @@ class Verification:
                     entry[who] = _gradient_json(found, who)
             sites.append(entry)
         return {"factor": 3.0, "sites": sites}
+
+
+def scale_error_told(found: LocalSite) -> float | None:
+    """The smallest relative error of scale that would have been found at a site, or None."""
+    pool = next((pool for pool in found.pools.values() if pool.count), None)
+    if pool is None:
+        return None
+    return found.statistics.scale_error_told(pool.judgement().yardstick_error.rms)
 
 
 def _gradient_json(found: GradientSite, who: str) -> dict[str, Any]:
