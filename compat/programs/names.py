@@ -129,15 +129,31 @@ def cases() -> dict[str, tuple[str, Callable[[str], Any]]]:
             lambda f: CLIPVisionModel.from_pretrained(f, attn_implementation=FLASH),
         )
     if VERSION >= (4, 48):
-        parts = {"text_config": FLASH, "vision_config": FLASH}
-        found["dict"] = ("llava", lambda f: Llava.from_pretrained(f, attn_implementation=parts))
+        found |= {
+            "dict": ("llava", with_dict({"text_config": FLASH, "vision_config": FLASH})),
+            "dict of two minds": (
+                "llava", with_dict({"text_config": FLASH, "vision_config": "eager"})
+            ),
+            "dict for the whole": ("llava", with_dict({"": FLASH})),
+        }  # fmt: skip
     if VERSION >= (4, 57):
         found["hub kernel"] = (
             "llama",
             lambda f: LlamaForCausalLM.from_pretrained(f, attn_implementation=HUB_KERNEL),
         )
+        found["FlashAttention 3"] = (
+            "llama",
+            lambda f: LlamaForCausalLM.from_pretrained(f, attn_implementation="flash_attention_3"),
+        )
         found["set afterwards"] = ("llama", after_setting)
     return found
+
+
+def with_dict(names: dict[str, str]) -> Callable[[str], Any]:
+    """Loads LLaVA with a name for each part, as transformers takes it from 4.48."""
+    from transformers import LlavaForConditionalGeneration as Llava
+
+    return lambda folder: Llava.from_pretrained(folder, attn_implementation=dict(names))
 
 
 def save_models(folder: Path) -> None:

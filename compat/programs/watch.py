@@ -96,5 +96,6 @@ def watch_training(target: Path) -> None:
 
 if __name__ == "__main__":
     watch_training(Path(sys.argv[1]))
+    torch.manual_seed(0)  # LLaVA makes its projector before its trainer seeds
     sys.argv = sys.argv[3:]
     runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)

@@ -32,7 +32,7 @@ def check(case: Case, backend: str) -> None:
 
 
 @given(cases(one_length=False))
-@examples(450)
+@examples(600)
 def test_blockwise(case):
     check(case, "blockwise")
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 import logging
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,7 @@ import attnswitch
 from attnswitch.errors import UnavailableError
 from tests.run.launching import receipts, run
 from tests.seams import private_tower
-from tests.seams.kernels import BLOCKWISE, FLASH, kernels
+from tests.seams.kernels import BLOCKWISE, FLASH, MATH, kernels
 
 KERNEL = {"standard": BLOCKWISE, "flash": FLASH}
 
@@ -40,6 +42,18 @@ def test_a_copy_runs_what_is_asked_and_gives_what_it_gave(hidden, request_word):
         assert kernels(lambda: tower(hidden)) == set(), "its own code, once nothing is asked"
     for one, other in zip(found, wanted, strict=True):
         assert torch.allclose(one, other, atol=1e-5)
+
+
+def test_the_comparison_draws_none_of_the_programs_random_numbers(hidden, monkeypatch):
+    spec = importlib.util.spec_from_file_location("a_fresh_tower", private_tower.__file__)
+    fresh = importlib.util.module_from_spec(spec)  # whose classes nobody has compared yet
+    monkeypatch.setitem(sys.modules, spec.name, fresh)
+    spec.loader.exec_module(fresh)
+    with torch.no_grad(), attnswitch.use("standard"):
+        tower = fresh.Tower(fresh.TowerConfig())
+        before = torch.get_rng_state()
+        assert kernels(lambda: tower(hidden)) == {BLOCKWISE, MATH}, "compared, and then run"
+        assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_asked_for_its_weights_it_runs_its_own_code(hidden):

@@ -97,3 +97,40 @@ def test_a_direct_call_of_the_kernel_meets_the_guard():
     q = query().detach()
     with attnswitch.use("standard"), pytest.raises(ForbiddenError, match="standard"):
         torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(q, q, q)
+
+
+@pytest.mark.parametrize("key", ["MPS", "AutogradMPS", "XPU", "HPU", "PrivateUse1"])
+def test_on_other_devices_a_request_is_an_error(key):
+    """By the dispatch key of a device that is not here, with tensors of a CPU."""
+
+    def call():
+        q = query().detach()
+        operator = torch.ops.aten.scaled_dot_product_attention.default
+        return operator._op_dk(getattr(torch._C.DispatchKey, key), q, q, q, is_causal=True)
+
+    with attnswitch.use("auto"):
+        assert kernels(call) == {FLASH}, "left as it is"
+    with attnswitch.use("standard"), pytest.raises(UnavailableError, match="CPU and CUDA devices"):
+        call()
+
+
+def nested(layout):
+    parts = [torch.randn(n, 2, 16) for n in (5, 3)]
+    if layout is torch.jagged:
+        return torch.nested.nested_tensor(parts, layout=layout).transpose(1, 2)
+    return torch.nested.nested_tensor([part.transpose(0, 1) for part in parts])
+
+
+@pytest.mark.parametrize("layout", [torch.jagged, torch.strided], ids=str)
+def test_nested_tensors_pass_the_operator_by_and_run_standard_attention(layout):
+    """PyTorch has no FlashAttention for them on a CPU; on a GPU it would meet the guard."""
+    q = nested(layout)
+    with attnswitch.use("standard"):
+        assert kernels(imported_early, q, q, q) == {MATH}
+
+
+def test_packed_attention_of_pytorch_meets_the_guard():
+    varlen = pytest.importorskip("torch.nn.attention.varlen")
+    q, ends = torch.randn(8, 2, 16), torch.tensor([0, 5, 8], dtype=torch.int32)
+    with attnswitch.use("standard"), pytest.raises(ForbiddenError, match="asking for 'standard'"):
+        varlen.varlen_attn(q, q, q, ends, ends, 5, 5)

@@ -22,6 +22,8 @@ from attnswitch.errors import UnavailableError
 from attnswitch.types import AttentionCall
 
 DISPATCH_KEYS = ("CPU", "AutogradCPU", "CUDA", "AutogradCUDA")
+# Devices on which nobody has run our backends: a request is an error there, and never ignored.
+OTHER_DEVICES = ("MPS", "XPU", "HPU", "PrivateUse1")
 
 _operator = torch.ops.aten.scaled_dot_product_attention.default
 _library: Any = None
@@ -45,6 +47,9 @@ def install() -> None:
         library = torch.library.Library("aten", "IMPL")
         for key in DISPATCH_KEYS:
             library.impl("scaled_dot_product_attention", route, key)
+        for device in OTHER_DEVICES:
+            for key in (device, f"Autograd{device}"):
+                library.impl("scaled_dot_product_attention", route_elsewhere, key)
         _library = library
 
 
@@ -105,6 +110,36 @@ def _carry_out(
     return attend_with(choice.backend)(
         query, key, value, attn_mask, dropout_p, is_causal, scale=scale, enable_gqa=enable_gqa
     )
+
+
+def route_elsewhere(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attn_mask: torch.Tensor | None = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    *,
+    scale: float | None = None,
+    enable_gqa: bool = False,
+) -> torch.Tensor:
+    """One SDPA call on a device that we have no backend for: PyTorch's own choice, or an error.
+
+    Raises:
+        UnavailableError: something is asked for this call.
+    """
+    choice = intent.of_call()
+    if choice is not None:
+        call = AttentionCall(query, key, attn_mask, is_causal, intent.module_of_call())
+        choice = intent.for_call(choice, call)
+    if choice is not None and choice.backend != "auto":
+        raise UnavailableError(
+            f"{choice.source} asks for {choice.requested!r}, but this attention call is on the "
+            f"device {query.device.type!r}",
+            reasons=["attnswitch routes attention on CPU and CUDA devices only"],
+            remedy="Ask for 'auto' there: attention is left as it is, and what ran is recorded",
+        )
+    return unrouted(query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa)
 
 
 def unrouted(
