@@ -25,6 +25,8 @@ def stopped_at(tokens: int) -> Any:
 
     def measure(ready: Any, *more: Any) -> Any:
         if ready.workload.tokens == tokens:
+            if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # as in a shell's background job
+                signal.signal(signal.SIGINT, signal.default_int_handler)
             os.kill(os.getpid(), signal.SIGINT)
         return cell.measure(ready, *more)
 

@@ -164,8 +164,7 @@ def _version(path: Path, connection: sqlite3.Connection) -> int:
     Raises:
         InputError: it is another program's database, or a newer record.
     """
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
-    (application,) = connection.execute("PRAGMA application_id").fetchone()
+    version, application, tables = _header(connection)
     if application == schema.APPLICATION_ID:
         if version > schema.VERSION:
             raise InputError(
@@ -173,12 +172,29 @@ def _version(path: Path, connection: sqlite3.Connection) -> int:
                 f"{schema.VERSION}: upgrade attnswitch, or name another file with --record"
             )
         return int(version)
-    (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
     if tables or version:
         raise InputError(
             f"{path} is a SQLite database of another program, not a record of attnswitch"
         )
     return 0
+
+
+def _header(connection: sqlite3.Connection) -> tuple[int, int, int]:
+    """(version, application id, number of tables), all of one moment: others may be at it."""
+    if connection.in_transaction:
+        return _read_header(connection)
+    connection.execute("BEGIN")
+    try:
+        return _read_header(connection)
+    finally:
+        connection.execute("ROLLBACK")
+
+
+def _read_header(connection: sqlite3.Connection) -> tuple[int, int, int]:
+    (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    (application,) = connection.execute("PRAGMA application_id").fetchone()
+    return int(version), int(application), int(tables)
 
 
 def _write_ahead(connection: sqlite3.Connection) -> None:
