@@ -56,6 +56,8 @@ class Watch:
             self._open.pop().__exit__(None, None, None)
 
     def __exit__(self, *_: object) -> None:
+        while self._open:  # of modules that an error left; open ones crash the interpreter's end
+            self._open.pop().__exit__(None, None, None)
         self._profile.__exit__(None, None, None)
         for handle in self._handles:
             handle.remove()

@@ -71,6 +71,25 @@ def test_multihead_attention_with_and_without_its_fast_path(multihead):
         assert kernels(call) == {BLOCKWISE}
 
 
+@pytest.mark.parametrize("request_word", ["standard", "flash"])
+def test_a_switched_models_multihead_attention_leaves_the_fast_path_to_others(request_word):
+    """As in open_clip's tower: with the batch first, by `apply`."""
+    one, other = (torch.nn.MultiheadAttention(16, 2, batch_first=True).eval() for _ in range(2))
+    hidden = torch.randn(2, 8, 16)
+
+    def call(module):
+        return module(hidden, hidden, hidden, need_weights=False)
+
+    with torch.inference_mode():
+        before = kernels(call, other)
+        assert before == kernels(call, one) and not before & {BLOCKWISE, FLASH}
+        plan = attnswitch.apply(one, request_word)
+        assert kernels(call, one) == {BLOCKWISE if request_word == "standard" else FLASH}
+        assert kernels(call, other) == before
+        plan.undo()
+        assert kernels(call, one) == before
+
+
 def test_auto_leaves_the_fast_path_as_the_project_has_it(encoder):
     with torch.inference_mode(), attnswitch.use("auto"):
         assert kernels(encoder, torch.randn(2, 8, 16)) == set(FAST_PATH)

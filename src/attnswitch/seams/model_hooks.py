@@ -10,6 +10,7 @@ from typing import Any
 
 from attnswitch import guard, intent
 from attnswitch.errors import UnavailableError
+from attnswitch.seams import fastpath
 from attnswitch.types import Choice
 
 Undo = Callable[[], None]
@@ -75,6 +76,11 @@ def mark(module: Any, choice: Choice) -> Undo:
 def push_while_running(module: Any, choice: Choice) -> Undo:
     """Put the choice in force on the thread while the module's forward runs."""
     return _around_forward(module, lambda: intent.push_thread(choice, module), intent.pop_thread)
+
+
+def close_fast_path(module: Any) -> Undo:
+    """Let an nn.MultiheadAttention take its ordinary path, which calls SDPA, while it runs."""
+    return _around_forward(module, fastpath.hold, fastpath.release)
 
 
 def refuse_weights(module: Any, choice: Choice) -> Undo:

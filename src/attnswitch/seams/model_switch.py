@@ -98,6 +98,8 @@ def _switch_operator(module: Any, choice: Choice, undo: list[Undo]) -> None:
     operator.install()
     undo.append(model_hooks.push_while_running(module, choice))
     by_hand = isinstance(module, torch.nn.MultiheadAttention)
+    if by_hand:
+        undo.append(model_hooks.close_fast_path(module))
     others = [c for c in choice.possible if family_of(c.backend) != "standard"]
     if by_hand and others:
         undo.append(model_hooks.refuse_weights(module, others[0]))
