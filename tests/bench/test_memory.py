@@ -39,7 +39,7 @@ def test_blockwise_is_linear_in_tokens_and_all_scores_at_once_are_not() -> None:
             found.append(peak_bytes(lambda q=q, k=k, v=v: attend(q, k, v)))
         return found
 
-    long, short = [2048, 4096, 8192, 16384], [512, 1024, 2048, 4096]
+    long, short = [2048, 4096, 8192], [512, 1024, 2048, 4096]
     blocks = peaks(long, lambda q, k, v: blockwise(q, k, v, block_rows=16))
     squares = peaks(short, lambda q, k, v: torch.softmax(q @ k.transpose(-1, -2), -1) @ v)
     assert line_fit(long, blocks)[2] > 0.999
