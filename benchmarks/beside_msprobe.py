@@ -29,18 +29,17 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+import ratios
+
 WAYS = ("plain", "attnswitch", "msprobe")
 
 
 def main() -> int:
     """Measure each way in fresh processes, print a line for each, and keep the samples."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = ratios.parser(__doc__)
+    parser.set_defaults(layers=1, dtype="float32")
     parser.add_argument("--msprobe", type=Path, required=True, metavar="FOLDER")
-    parser.add_argument("--layers", type=int, default=1)
-    parser.add_argument("--dtype", default="float32", choices=("bfloat16", "float32"))
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--json", type=Path, metavar="FILE")
     parser.add_argument("--way", choices=WAYS, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.way:
@@ -56,13 +55,10 @@ def main() -> int:
             f"{way:10} {said['times']:6.2f} × the time {said['peak_bytes'] / 2**20:8,.0f} MiB "
             f"{said['disk_bytes'] / 2**20:8,.1f} MiB on disk in {said['files']:,} files"
         )
-    if options.json:
-        record = {
-            "schema": "attnswitch.beside-msprobe/1", "layers": options.layers,
-            "dtype": options.dtype, "threads": options.threads,
-            "versions": samples["msprobe"][0]["versions"], "results": results, "samples": samples,
-        }  # fmt: skip
-        options.json.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    ratios.keep({
+        "schema": "attnswitch.beside-msprobe/1", "versions": samples["msprobe"][0]["versions"],
+        "results": results, "samples": samples,
+    }, options)  # fmt: skip
     return 0
 
 

@@ -25,6 +25,8 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import Any
 
+import ratios
+
 TARGET = 1.03
 REQUESTS = (None, "flash", "standard")
 FLASH = "aten::_scaled_dot_product_flash_attention_for_cpu"
@@ -107,12 +109,8 @@ def work(arguments: argparse.Namespace) -> None:
 
 def main() -> int:
     """Measure, print the ratios, and keep the samples where asked."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--layers", type=int, help="layers of tower and decoder; default: all")
-    parser.add_argument("--dtype", default="bfloat16", choices=("bfloat16", "float32"))
+    parser = ratios.parser(__doc__)
     parser.add_argument("--tokens", type=int, default=100, help="rounds of tokens (default 100)")
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--json", metavar="FILE", help="write raw samples and ratios")
     parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.worker:
@@ -130,17 +128,11 @@ def main() -> int:
     missed, found = False, {}
     for request, armed in zip(REQUESTS[1:], samples[1:], strict=True):
         found[request] = one = ratio(armed, samples[0])._asdict()
-        missed = missed or one["low"] > TARGET
-        verdict = "  above the target" if one["low"] > TARGET else ""
-        print(f"{request:8} {one['median']:.3f} × [{one['low']:.3f}, {one['high']:.3f}]{verdict}")
-    if arguments.json:
-        record = {
-            "schema": "attnswitch.decoding-cost/1", "threads": arguments.threads,
-            "layers": arguments.layers, "dtype": arguments.dtype, "ratios": found,
-            "seconds": {str(r or "bare"): s for r, s in zip(REQUESTS, samples, strict=True)},
-        }  # fmt: skip
-        with open(arguments.json, "w", encoding="utf-8") as file:
-            json.dump(record, file, indent=2)
+        missed |= ratios.is_missed(str(request), one, TARGET)
+    ratios.keep({
+        "schema": "attnswitch.decoding-cost/1", "ratios": found,
+        "seconds": {str(r or "bare"): s for r, s in zip(REQUESTS, samples, strict=True)},
+    }, arguments)  # fmt: skip
     return int(missed and arguments.layers is None)
 
 

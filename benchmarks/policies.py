@@ -13,12 +13,11 @@ alternating order, and the ratio is the median over pairs with a bootstrap inter
 
 from __future__ import annotations
 
-import argparse
-import json
 import sys
 from collections.abc import Callable
 from typing import Any
 
+import ratios
 import torch
 from onevision import build
 from tracing import TOKENS, Workload, pairs, seconds
@@ -74,12 +73,8 @@ def check(model: Any, rules: int, how: str) -> None:
 
 def main() -> int:
     """Measure, print the ratios, and keep the samples where asked."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--layers", type=int, help="layers of tower and decoder; default: all")
-    parser.add_argument("--dtype", default="bfloat16", choices=("bfloat16", "float32"))
+    parser = ratios.parser(__doc__)
     parser.add_argument("--tokens", type=int, default=100, help="pairs of tokens (default 100)")
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--json", metavar="FILE", help="write raw samples and ratios")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(0)
@@ -90,18 +85,8 @@ def main() -> int:
         work.fill_cache(TOKENS)
         for how in ("apply", "use"):
             found[how] = measure(model, work, arguments.tokens, how)
-            median, low, high = (found[how]["ratio"][name] for name in ("median", "low", "high"))
-            missed = missed or low > TARGET
-            verdict = "  above the target" if low > TARGET else ""
-            print(f"{how:6} {median:.3f} × [{low:.3f}, {high:.3f}]{verdict}", flush=True)
-    if arguments.json:
-        record = {
-            "schema": "attnswitch.policy-cost/1", "torch": torch.__version__,
-            "threads": arguments.threads, "layers": arguments.layers, "dtype": arguments.dtype,
-            "results": found,
-        }  # fmt: skip
-        with open(arguments.json, "w", encoding="utf-8") as file:
-            json.dump(record, file, indent=2)
+            missed |= ratios.is_missed(how, found[how]["ratio"], TARGET)
+    ratios.keep({"schema": "attnswitch.policy-cost/1", "results": found}, arguments)
     return int(missed and arguments.layers is None)
 
 

@@ -15,14 +15,13 @@ are what follows. Targets: each at most 1.05. Exit status 1 where an interval li
 
 from __future__ import annotations
 
-import argparse
-import json
 import sys
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
+import ratios
 import torch
 from onevision import build, make_inputs, sequence_length
 
@@ -114,14 +113,10 @@ def measure(model: Any, work: Workload, parts: list[str], counts: dict[str, int]
 
 def main() -> int:
     """Measure, print the ratios, and keep the samples where asked."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--layers", type=int, help="layers of tower and decoder; default: all")
-    parser.add_argument("--dtype", default="bfloat16", choices=("bfloat16", "float32"))
+    parser = ratios.parser(__doc__)
     parser.add_argument("--part", nargs="+", choices=PARTS, default=list(PARTS))
     parser.add_argument("--prefills", type=int, default=8, help="pairs of prefills (default 8)")
     parser.add_argument("--decodes", type=int, default=60, help="pairs of tokens (default 60)")
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--json", metavar="FILE", help="write raw samples and ratios")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(0)
@@ -133,18 +128,11 @@ def main() -> int:
         inputs = make_inputs(model)
         for part, result in measure(model, Workload(model, inputs), arguments.part, counts):
             found[part] = result
-            median, low, high = (result["ratio"][name] for name in ("median", "low", "high"))
-            missed = missed or low > TARGET
-            verdict = "  above the target" if low > TARGET else ""
-            print(f"{part:8} {median:.3f} × [{low:.3f}, {high:.3f}]{verdict}", flush=True)
-    if arguments.json:
-        record = {
-            "schema": "attnswitch.tracing-cost/1", "torch": torch.__version__,
-            "threads": arguments.threads, "layers": arguments.layers, "dtype": arguments.dtype,
-            "tokens": sequence_length(model, inputs), "results": found,
-        }  # fmt: skip
-        with open(arguments.json, "w", encoding="utf-8") as file:
-            json.dump(record, file, indent=2)
+            missed |= ratios.is_missed(part, result["ratio"], TARGET)
+    tokens = sequence_length(model, inputs)
+    ratios.keep(
+        {"schema": "attnswitch.tracing-cost/1", "tokens": tokens, "results": found}, arguments
+    )
     return int(missed and arguments.layers is None)
 
 

@@ -12,13 +12,12 @@ Exit status 1 where the interval lies above its target, or the peak does.
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from functools import partial
-from pathlib import Path
 from typing import Any
 
+import ratios
 import torch
 from onevision import build, make_inputs, prefill, sequence_length
 
@@ -50,12 +49,8 @@ def verified(model: Any, inputs: Any) -> LocalErrors:
 
 def main() -> int:
     """Measure, print and keep the samples where asked."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--layers", type=int, help="layers of each tower; default: all")
-    parser.add_argument("--dtype", default="bfloat16", choices=("bfloat16", "float32"))
+    parser = ratios.parser(__doc__)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--json", type=Path, metavar="FILE")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     torch.manual_seed(0)
@@ -72,15 +67,12 @@ def main() -> int:
     peak = peaks["verified"] / peaks["plain"]
     rows = [site.rows for site in verified(model, inputs).sites.values()]
     record = {
-        "tokens": sequence_length(model, inputs), "layers": options.layers,
-        "dtype": options.dtype,
-        "torch": torch.__version__, "threads": options.threads,
+        "tokens": sequence_length(model, inputs),
         "times": times._asdict(), "peak": peak, "peak_bytes": peaks, "samples": samples,
         "rows": {"judged": sum(r.judged for r in rows), "of": sum(r.of for r in rows)},
     }  # fmt: skip
     print(json.dumps({k: v for k, v in record.items() if k != "samples"}, indent=1))
-    if options.json:
-        options.json.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    ratios.keep(record, options)
     return int(times.low > TIMES or peak > PEAK)
 
 
