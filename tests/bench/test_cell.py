@@ -59,7 +59,7 @@ def test_what_ran_something_else_is_invalid_and_not_ranked(ready):
     assert wrong["status"] == "invalid"
     assert wrong["backend"] == "math"
     assert "flash planned, math ran" in wrong["reasons"][0]
-    (ratio,) = ratios(rows, "standard")
+    (ratio,) = ratios(rows, {None: "standard"})
     assert (ratio["ranked"], ratio["because"]) == (False, "flash did not run what was asked for")
 
 

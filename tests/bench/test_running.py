@@ -103,7 +103,7 @@ def test_left_out_by_a_rule():
 def test_the_longest_of_each_kind_is_weighed_in_a_fresh_process(monkeypatch):
     asked = []
 
-    def weigh(workload, request):
+    def weigh(workload, request, *, trust_remote_code):
         asked.append((workload.phase, workload.tokens, request))
         return 7
 

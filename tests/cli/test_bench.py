@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from attnswitch.bench import running
-from attnswitch.cli.main import main
+from attnswitch.cli.main import build_parser, main
 from attnswitch.record.store import open_record
 from tests.bench.tiny_workloads import stopped_at
 
@@ -119,6 +119,19 @@ def test_repeat_makes_runs_in_fresh_processes(record_file, tmp_path):
     assert len({run["id"] for run in told["runs"]}) == 2
     with open_record(record_file) as record:
         assert len(record.runs()) == 2
+
+
+def test_a_repeated_run_is_one_however_repeat_was_written(monkeypatch, record_file):
+    commands = []
+
+    def failing(command, **options):
+        commands.append(command)
+        return subprocess.CompletedProcess(command, 7)
+
+    monkeypatch.setattr(subprocess, "run", failing)
+    assert main(["bench", *TINY, "--repe", "3", "--record", str(record_file)]) == 7
+    (command,) = commands
+    assert build_parser().parse_args(command[3:]).repeat == 1
 
 
 def test_no_record_keeps_nothing(record_file, capsys):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import sqlite3
 
@@ -46,6 +47,48 @@ def test_filters_and_their_mistakes(history, capsys):
     assert "unknown phase 'decod' (did you mean 'decode'?)" in capsys.readouterr().err
     assert history("--part", "half") == 2
     assert "unknown part 'half'; write whole or attention" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        (("--compare", "last~1", "last", "--report", "x.md"), "--compare has no report: write --j"),
+        (("--export", "x.jsonl", "--report", "x.md"), "--export has no report: report the runs"),
+        (("--export", "x.jsonl", "--json", "x.json"), "--export writes no --json"),
+        (("--commit", "abc"), "--commit goes with --check; runs of a commit are --commit-of-run"),
+        (("--check", "--commit", "abc", "--absolute"), "--absolute goes with --check alone"),
+        (("--check", "--commit", "abc", "--pairs", "7"), "fewer than 8 can show nothing at 1 %"),
+    ],
+)
+def test_what_would_be_ignored_is_refused(history, capsys, tmp_path, monkeypatch, asked, words):
+    monkeypatch.chdir(tmp_path)
+    assert history(*asked) == 2
+    assert words in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["record.sqlite"]
+
+
+def test_every_line_separator_in_a_label_comes_back(tmp_path, capsys):
+    label = "one\u0085two\u2028three\u2029four"
+    run, rows = Machine(3).run(None)
+    with open_record(tmp_path / "a.sqlite") as record:
+        record.add(dataclasses.replace(run, label=label), rows)
+    told = str(tmp_path / "a.jsonl")
+    assert main(["history", "--record", str(tmp_path / "a.sqlite"), "--export", told]) == 0
+    assert main(["history", "--record", str(tmp_path / "b.sqlite"), "--import", told]) == 0
+    with open_record(tmp_path / "b.sqlite") as record:
+        assert [one.label for one in record.runs()] == [label]
+
+
+def test_the_baseline_of_a_run_is_that_of_its_reports(tmp_path):
+    run, rows = Machine(3).run(None)
+    run = dataclasses.replace(run, settings={**run.settings, "baseline": "standard"})
+    with open_record(tmp_path / "a.sqlite") as record:
+        record.add(run, rows)
+    target = tmp_path / "out.json"
+    words = ["--record", str(tmp_path / "a.sqlite"), "--json", str(target)]
+    assert main(["history", "--show", "last", *words]) == 0
+    ratios = json.loads(target.read_text())["ratios"]
+    assert [one["baseline"] for one in ratios] == ["standard", "standard"]
 
 
 def test_a_run_is_shown_and_reported(history, capsys, tmp_path):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import random
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -197,6 +199,46 @@ def test_other_kernels_are_noted():
     for _ in range(2):
         side_by_side._note_kernels(ran, ["standard"], notes)
     assert notes == ["standard ran math in the old code and blockwise in the new"]
+
+
+def test_what_one_side_refuses_is_noted_once():
+    notes: list[str] = []
+    refused = [{"eager": ["no code"]}, {"eager": ["no code"], "flash": ["no kernel"]}]
+    for _ in range(2):
+        side_by_side._note_refusals(refused, notes)
+    assert notes == [
+        "eager runs in neither code: no code", "flash does not run in the new code: no kernel",
+    ]  # fmt: skip
+
+
+def test_nothing_that_runs_on_both_sides_is_an_error(monkeypatch):
+    def only_the_control(old, new, question, generator, notes):
+        notes.append("flash does not run in the new code: no kernel")
+        return {(0, CONTROL, "clock"): [(1.0, 1.0)]}
+
+    monkeypatch.setattr(side_by_side, "_pair", only_the_control)
+    with pytest.raises(UnavailableError, match="nothing that was asked for runs on both sides"):
+        compare_sides(*SIDES, asked())
+
+
+def test_a_worker_looks_for_modules_in_the_projects_folders_first(tmp_path):
+    """Not in its own folder, nor in that of attnswitch."""
+    project = tmp_path / "project"
+    project.mkdir()
+    for name in ("findings", "rich"):
+        (project / f"{name}.py").write_text("raise SystemExit(f'{__name__} of the project')")
+    code = (
+        f"import sys; sys.path.insert(0, {str(side_by_side.WORKER.parent)!r})\n"
+        "from pathlib import Path; import worker\n"
+        "worker.stand_on(worker.TODAY)\n"
+        "import importlib; importlib.import_module(sys.argv[1])"
+    )
+    for name in ("findings", "rich"):
+        done = subprocess.run(
+            [sys.executable, "-c", code, name], capture_output=True, text=True,
+            env=side_by_side._environment([str(project), str(PACKAGE.parent)]), check=False,
+        )  # fmt: skip
+        assert done.stderr.strip() == f"{name} of the project"
 
 
 def test_unchanged_code_alarms_as_rarely_as_it_is_said_to(monkeypatch):

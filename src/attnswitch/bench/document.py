@@ -11,13 +11,9 @@ from attnswitch.record.entries import Row, Run
 SCHEMA = "attnswitch.benchmark/1"
 
 
-def document(
-    runs: Sequence[Run], rows: Sequence[Row], baseline: str | None = None
-) -> dict[str, Any]:
-    """The record of these rows; `environment` is that of the newest run.
-
-    A baseline of None is each cell's first request.
-    """
+def document(runs: Sequence[Run], rows: Sequence[Row]) -> dict[str, Any]:
+    """The record of these rows; `environment` is that of the newest run, the baselines of ratios
+    are those of the runs' settings."""
     ordered = sorted(runs, key=lambda run: run.id)
     plain = [{"run": row.run, "position": row.position, **row.data} for row in rows]
     return {
@@ -31,5 +27,5 @@ def document(
             for run in ordered
         ],
         "rows": plain,
-        "ratios": ratios(plain, baseline),
+        "ratios": ratios(plain, {run.id: run.settings.get("baseline") for run in runs}),
     }  # fmt: skip

@@ -86,8 +86,10 @@ def _training(model: Any, inputs: Inputs) -> Callable[[], object]:
     labels = ids.masked_fill((ids == (image or -1)) | (ids == (video or -1)), IGNORED_LABEL)
 
     def call() -> None:
-        model(**inputs, labels=labels, use_cache=False).loss.backward()
-        model.zero_grad(set_to_none=True)
+        try:
+            model(**inputs, labels=labels, use_cache=False).loss.backward()
+        finally:
+            model.zero_grad(set_to_none=True)
 
     return call
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from attnswitch.bench.statistics import ratio
@@ -12,17 +12,18 @@ Row = dict[str, Any]
 LEAST_ROUNDS = 3
 
 
-def ratios(rows: Sequence[Row], baseline: str | None = None) -> list[dict[str, Any]]:
+def ratios(rows: Sequence[Row], baselines: Mapping[Any, str | None] = {}) -> list[dict[str, Any]]:
     """Each row over the baseline's row of its cell: seconds round by round, and peak memory.
 
-    A baseline of None, or one that a cell does not have, is the cell's first request that ran.
+    `baselines` holds a request by run. None, or one that a cell does not have, is the cell's first
+    request that ran.
     `ranked` is False, with the reason in `because`, where one of the two is not valid, both ran the
     same kernels (then the numbers show the noise), or there are fewer than three rounds.
     """
     cells: dict[tuple[Any, Any], list[Row]] = {}
     for row in rows:
         cells.setdefault((row.get("run"), row["cell"]), []).append(row)
-    return [one for cell in cells.values() for one in _of_cell(cell, baseline)]
+    return [one for (run, _), cell in cells.items() for one in _of_cell(cell, baselines.get(run))]
 
 
 def _of_cell(rows: Sequence[Row], baseline: str | None) -> Iterator[dict[str, Any]]:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from attnswitch.errors import ModelInputError
-from attnswitch.sites import find_sites, role_of
+from attnswitch.sites import role_of
 
 
 @dataclass
@@ -81,8 +81,3 @@ def _detached(value: Any) -> Any:
     if isinstance(value, (tuple, list)):
         return type(value)(_detached(item) for item in value)
     return value
-
-
-def has_vision(model: Any) -> bool:
-    """Whether the model has sites in a vision tower."""
-    return any(site.role == "vision_tower" for site, _ in find_sites(model).values())

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from attnswitch.bench.cell import Settings, measure
 from attnswitch.bench.fresh import resident_bytes
-from attnswitch.bench.time_left import TimeLeft
+from attnswitch.bench.time_left import TimeLeft, kind
 from attnswitch.bench.workload import Workload
 from attnswitch.bench.workshop import Workshop
 from attnswitch.errors import UnavailableError
@@ -90,7 +90,9 @@ def run_grid(
                 position += len(rows)
                 with uninterrupted():
                     keep(run, rows)
-            outcome.rows += rows
+                    outcome.rows += rows
+            else:
+                outcome.rows += rows
             progress.finished(rows, again)
     except KeyboardInterrupt:
         outcome.stopped = True
@@ -108,24 +110,21 @@ def _measured(
     for data in found:
         if data["samples"] and _wants_resident(grid, workload):
             progress.step(f"weighing {data['request']} in a fresh process")
-            data |= _resident(workload, data["request"])
+            data |= _resident(workload, data["request"], shop.trusts_remote_code)
     return [Row(run.id, position + index, data) for index, data in enumerate(found)]
 
 
 def _wants_resident(grid: Grid, workload: Workload) -> bool:
     if grid.resident != "longest":
         return grid.resident == "all"
-    alike = [one for one in grid.workloads if _kind(one) == _kind(workload)]
+    alike = [one for one in grid.workloads if kind(one) == kind(workload)]
     return workload == max(alike, key=lambda one: (one.tokens * one.batch, one.views))
 
 
-def _kind(workload: Workload) -> tuple[Any, ...]:
-    return workload.subject, workload.part, workload.phase, workload.dtype
-
-
-def _resident(workload: Workload, request: str) -> dict[str, Any]:
+def _resident(workload: Workload, request: str, trust_remote_code: bool) -> dict[str, Any]:
     try:
-        return {"resident_bytes": resident_bytes(workload, request)}
+        found = resident_bytes(workload, request, trust_remote_code=trust_remote_code)
+        return {"resident_bytes": found}
     except UnavailableError as error:
         return {"resident_bytes": None, "resident_reason": str(error)}
 

@@ -18,9 +18,9 @@ class TimeLeft:
 
     def finished(self, workload: Workload, seconds: float) -> None:
         """A cell took so long."""
-        for kind in (_kind(workload), None):
-            self._work[kind] = self._work.get(kind, 0.0) + total_work(workload)
-            self._seconds[kind] = self._seconds.get(kind, 0.0) + seconds
+        for one in (kind(workload), None):
+            self._work[one] = self._work.get(one, 0.0) + total_work(workload)
+            self._seconds[one] = self._seconds.get(one, 0.0) + seconds
 
     def after(self, done: int) -> float | None:
         """Seconds that the workloads from number `done` on will take; None while nothing is known.
@@ -32,9 +32,10 @@ class TimeLeft:
         return sum(self._rate(one) * total_work(one) for one in self._workloads[done:])
 
     def _rate(self, workload: Workload) -> float:
-        kind = _kind(workload) if _kind(workload) in self._work else None
-        return self._seconds[kind] / self._work[kind]
+        known = kind(workload) if kind(workload) in self._work else None
+        return self._seconds[known] / self._work[known]
 
 
-def _kind(workload: Workload) -> Hashable:
+def kind(workload: Workload) -> Hashable:
+    """What workloads of other lengths and batches share."""
     return workload.subject, workload.part, workload.phase, workload.dtype

@@ -8,7 +8,6 @@ from typing import Any
 
 from attnswitch.bench.room import require_room_for_weights
 from attnswitch.bench.workload import Piece, Ready, Workload
-from attnswitch.errors import ModelInputError
 from attnswitch.geometries.find import DEMO
 from attnswitch.geometries.find import geometry as find_geometry
 from attnswitch.geometries.geometry import Geometry
@@ -49,6 +48,11 @@ class Workshop:
         self._have_model(workload, shape)
         call = phase_call(self._model, self._inputs_of(workload, shape), workload.phase)
         return Ready(workload, self._model, [Piece(call)])
+
+    @property
+    def trusts_remote_code(self) -> bool:
+        """Whether a checkpoint's own code may run."""
+        return self._trust
 
     def questions(
         self, subject: str, phases: Sequence[str], dtype: str | None, device: str
@@ -103,11 +107,6 @@ class Workshop:
             from attnswitch.models.describing import question
             from attnswitch.models.inputs import prepare_inputs
 
-            if workload.batch != 1:
-                raise ModelInputError(
-                    f"{workload.subject} is of a family whose tokens are not known: it is measured "
-                    "with one picture, --batch 1"
-                )
             return prepare_inputs(self._processor, *question(self._processor, None, None))
         import torch
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from typing import Any
 
@@ -108,8 +107,6 @@ def run(arguments: argparse.Namespace) -> int:
     """Return 0; 130 where a user stopped it, after writing what there is."""
     if arguments.list_geometries:
         return _list_geometries()
-    # The allocator warns of memory that is freed and was there before: of a cache that grows.
-    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     record_options.check_outputs(arguments)
     _check_combinations(arguments)
     if arguments.repeat > 1:
@@ -129,7 +126,7 @@ def run(arguments: argparse.Namespace) -> int:
     outcome = planned.run(BenchProgress())
     runs = {outcome.run.id: outcome.run, **planned.runs_taken_from_record}
     used = {row.run for row in outcome.rows}
-    record = document([r for r in runs.values() if r.id in used], outcome.rows, planned.baseline)
+    record = document([r for r in runs.values() if r.id in used], outcome.rows)
     record_options.show_benchmark(record, arguments)
     record_options.write_outputs(record, arguments)
     if planned.file is not None:

@@ -34,7 +34,6 @@ class Plan:
     grid: Grid
     started: Run
     workshop: Workshop
-    baseline: str | None
     file: Path | None
     resume: bool
     runs_taken_from_record: dict[str, Run] = field(default_factory=dict)
@@ -110,8 +109,9 @@ def plan(arguments: argparse.Namespace) -> Plan:
     settings = Settings(
         rounds=arguments.rounds, seconds=arguments.seconds, memory=not arguments.no_memory
     )
-    grid = Grid(found, requests, settings, arguments.resident, no_room)
-    return Plan(grid, _begin(arguments, grid, baseline), workshop, baseline, file, arguments.resume)
+    resident = "none" if arguments.no_memory else arguments.resident
+    grid = Grid(found, requests, settings, resident, no_room)
+    return Plan(grid, _begin(arguments, grid, baseline), workshop, file, arguments.resume)
 
 
 def _baseline(word: str | None, requests: Sequence[Request]) -> str | None:
@@ -168,9 +168,10 @@ def _geometry(subject: str, arguments: argparse.Namespace, lengths: bool) -> Geo
         if arguments.geometry:
             raise
         configuration(subject)  # is it a model at all
-        if arguments.attention_only or lengths:
+        if arguments.attention_only or lengths or set(chain(*arguments.batch)) != {1}:
             raise ModelInputError(
-                f"{error}; whole and without lengths it is measured with one picture"
+                f"{error}; whole, without lengths and with --batch 1 it is measured with one "
+                "picture"
             ) from error
         return None
 

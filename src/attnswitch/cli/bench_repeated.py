@@ -25,7 +25,8 @@ def run_repeated(arguments: argparse.Namespace) -> int:
         told = Path(folder) / "run.json"
         for number in range(arguments.repeat):
             print(f"run {number + 1} of {arguments.repeat}", file=sys.stderr, flush=True)
-            done = subprocess.run([*command, "--json", str(told)], check=False,
+            # The last of an option holds: however --repeat was abbreviated, this is one run.
+            done = subprocess.run([*command, "--repeat", "1", "--json", str(told)], check=False,
                                   stdout=subprocess.DEVNULL)  # fmt: skip
             if done.returncode != 0:
                 return done.returncode
@@ -59,4 +60,4 @@ def _together(arguments: argparse.Namespace, ids: list[str]) -> dict[str, Any]:
         runs = [run for run in record.runs() if run.id in ids]
         if not runs:
             raise UnavailableError("none of the runs is in the record")
-        return document(runs, record.rows(ids), arguments.baseline)
+        return document(runs, record.rows(ids))

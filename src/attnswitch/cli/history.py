@@ -88,6 +88,7 @@ def _add_check_options(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Return 0; with --check 1 where something became slower."""
+    _refuse_what_would_be_ignored(arguments)
     record_options.check_outputs(arguments)
     from attnswitch.record.place import record_file
     from attnswitch.record.store import open_record
@@ -112,6 +113,19 @@ def run(arguments: argparse.Namespace) -> int:
             runs = [find_run(runs, arguments.show)]
             rows = [row for row in rows if row.run == runs[0].id]
         return _report(runs, rows, arguments)
+
+
+def _refuse_what_would_be_ignored(arguments: argparse.Namespace) -> None:
+    named = {"check": arguments.check, "compare": arguments.compare,
+             "export": arguments.export, "import": arguments.import_file}  # fmt: skip
+    asked = next((name for name, value in named.items() if value), None)
+    if asked and (arguments.report or arguments.plots):
+        more = "write --json FILE, or " if asked in ("check", "compare") else ""
+        raise InputError(f"--{asked} has no report: {more}report the runs themselves")
+    if asked in ("export", "import") and arguments.json:
+        raise InputError(f"--{asked} writes no --json")
+    if arguments.commit and not arguments.check:
+        raise InputError("--commit goes with --check; runs of a commit are --commit-of-run")
 
 
 def filters(arguments: argparse.Namespace) -> dict[str, str | None]:
@@ -197,7 +211,7 @@ def _import(record: Any, path: str) -> int:
         text = Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"cannot read {path}: {error}") from error
-    runs, rows = read_lines(text.splitlines(), path)
+    runs, rows = read_lines(text.split("\n"), path)
     added = import_into(record, runs, rows)
     print(f"{added} rows added, {len(rows) - added} were there already", file=sys.stderr)
     return 0

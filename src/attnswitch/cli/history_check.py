@@ -11,11 +11,12 @@ from attnswitch.cli import model_options as options
 from attnswitch.cli.history import filters
 from attnswitch.errors import InputError
 
+# With n pairs the smallest probability is 2 in 2ⁿ, and what is found is found at 1 %.
+LEAST_PAIRS = 8
+
 
 def run(record: Any, arguments: argparse.Namespace) -> int:
     """Return 1 where a row became slower, else 0."""
-    if arguments.report or arguments.plots:
-        raise InputError("--check has no report: write --json FILE, or report the runs themselves")
     from attnswitch.history.selecting import Filter, select
 
     runs, rows = select(record, Filter(**filters(arguments)))
@@ -47,12 +48,16 @@ def _against_commit(runs: list[Any], rows: list[Any], arguments: argparse.Namesp
     from attnswitch.history.side_by_side import Question, compare_sides
 
     settings = _settings(arguments)
+    if arguments.absolute:
+        raise InputError("--absolute goes with --check alone: with --commit seconds are compared")
+    if arguments.pairs < LEAST_PAIRS:
+        raise InputError(f"--pairs: fewer than {LEAST_PAIRS} can show nothing at 1 %")
     chosen = find_run(runs, arguments.of_run)
     workloads, requests = workloads_of([row for row in rows if row.run == chosen.id])
     threads = chosen.environment.get("threads") or require_torch().get_num_threads()
     question = Question(
         workloads, requests, **settings, seconds=arguments.seconds, most=arguments.pairs,
-        threads=threads,
+        threads=threads, trust_remote_code=bool(chosen.settings.get("trust_remote_code")),
     )  # fmt: skip
     project = Path(arguments.project or ".").resolve()
     try:

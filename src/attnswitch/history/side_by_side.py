@@ -61,6 +61,7 @@ class Question:
     seconds: float = 4.0
     most: int = LOOKS[-1]
     threads: int = 1
+    trust_remote_code: bool = False
 
 
 @dataclass
@@ -104,7 +105,7 @@ def compare_sides(
     """Measure both sides in turn until it is clear for each row whether it became slower.
 
     Raises:
-        UnavailableError: a side cannot run the workloads.
+        UnavailableError: a side cannot run the workloads, or none of the requests runs on both.
     """
     generator = random.Random(seed)
     taken = Taken()
@@ -132,6 +133,11 @@ def _left(start: float, done: int, upto: int) -> str:
 def _findings(taken: Taken, question: Question, alpha: float) -> list[Finding]:
     shift = math.log1p(question.tolerance)
     figures = taken.figures()
+    if not figures:
+        raise UnavailableError(
+            "nothing that was asked for runs on both sides", reasons=taken.notes,
+            remedy="Name a run whose requests both can run: --run",
+        )  # fmt: skip
     chances = sign_flips({place: [v - shift for v in vs] for place, vs in figures.items()})
     evidence: dict[tuple[int, str], dict[str, Evidence]] = {}
     for (number, request, clock), values in figures.items():
@@ -183,9 +189,12 @@ def _rounds(
     notes: list[str],
 ) -> dict[Place, Rounds]:  # fmt: skip
     prepare = {"do": "prepare", "workload": question.workloads[number],
-               "requests": list(question.requests)}  # fmt: skip
-    ran = [process.answer_to(prepare)["ran"] for process in two]
+               "requests": list(question.requests),
+               "trust_remote_code": question.trust_remote_code}  # fmt: skip
+    answers = [process.answer_to(prepare) for process in two]
+    ran = [answer["ran"] for answer in answers]
     words = [word for word in ran[0] if word in ran[1]]
+    _note_refusals([answer["refused"] for answer in answers], notes)
     _note_kernels(ran, words, notes)
     found: dict[Place, Rounds] = {}
     stop = time.monotonic() + question.seconds
@@ -200,6 +209,18 @@ def _rounds(
                 rounds.append((told[0][clock], told[1][clock]))
         count += 1
     return found
+
+
+def _note_refusals(refused: list[dict[str, list[str]]], notes: list[str]) -> None:
+    """A request that one side cannot run has no row: that is said."""
+    for word in dict.fromkeys([*refused[0], *refused[1]]):
+        sides = [name for name, one in zip(("old", "new"), refused, strict=True) if word in one]
+        reasons = next(one[word] for one in refused if word in one)
+        where = "neither code" if len(sides) == 2 else f"the {sides[0]} code"
+        verb = "runs in" if len(sides) == 2 else "does not run in"
+        note = f"{word} {verb} {where}: {'; '.join(reasons)}"
+        if note not in notes:
+            notes.append(note)
 
 
 def _note_kernels(ran: list[dict[str, list[str]]], words: list[str], notes: list[str]) -> None:

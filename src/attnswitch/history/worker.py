@@ -4,12 +4,13 @@ Run as a file, not as a module: it is today's in both processes. What it measure
 folder that it is given; the rooms that build workloads and time them are today's, so that both
 sides are measured by the same hand, and so is any module that the old code does not have yet.
 
-    python worker.py OLD_PACKAGE_FOLDER
+    PYTHONPATH=…:PARENT_OF_PACKAGE python worker.py PACKAGE_FOLDER THREADS
 
 It takes one JSON object a line on standard input and answers each with one on what was standard
 output; everything that anything else prints goes to standard error.
 
-    {"do": "prepare", "workload": {...}, "requests": [...]}   -> {"ran": {request: [backends]}}
+    {"do": "prepare", "workload": {...}, "requests": [...], "trust_remote_code": false}
+                                -> {"ran": {request: [backends]}, "refused": {request: [reasons]}}
     {"do": "time", "request": "flash"}              -> {"clock": 0.0123, "processor": 0.0241}
 """
 
@@ -45,8 +46,13 @@ class Today(MetaPathFinder):
 
 
 def stand_on(package: Path) -> None:
-    """Make `package` the attnswitch of this process, but for what is ours."""
-    sys.path.insert(0, str(package.parent))
+    """Make `package` the attnswitch of this process, but for what is ours.
+
+    It is found by PYTHONPATH, after the project's folders. The folder of this file goes: a module
+    of the project's may be called as one of its modules.
+    """
+    here = str(Path(__file__).resolve().parent)
+    sys.path[:] = [place for place in sys.path if os.path.realpath(place) != here]
     if package.resolve() != TODAY:
         sys.meta_path.insert(0, Today(OURS))
         sys.meta_path.append(Today(None))
@@ -56,14 +62,14 @@ class Worker:
     """One side: a workload made ready, and a sample of each request at a time."""
 
     def __init__(self) -> None:
-        from attnswitch.bench.workshop import Workshop
-
-        self._shop = Workshop(trust_remote_code=True)
+        self._shop: Any = None
         self._device = "cpu"
         self._timed: dict[str, Any] = {}
         self._sums: dict[str, list[tuple[str, float]]] = {}
 
-    def prepare(self, workload: dict[str, Any], requests: list[str]) -> dict[str, Any]:
+    def prepare(
+        self, workload: dict[str, Any], requests: list[str], trust_remote_code: bool
+    ) -> dict[str, Any]:
         """Build the workload and watch every request once; what ran, and what could not."""
         from attnswitch.bench.cell import Settings
         from attnswitch.bench.contender import Contender, watch
@@ -71,14 +77,18 @@ class Worker:
         from attnswitch.bench.control import control_work
         from attnswitch.bench.timing import Timed
         from attnswitch.bench.workload import Workload
+        from attnswitch.bench.workshop import Workshop
         from attnswitch.switch import as_request
 
+        self._shop = self._shop or Workshop(trust_remote_code=trust_remote_code)
         ready = self._shop.ready(Workload.from_json(workload))
         self._timed, self._sums = {}, {}
         ran: dict[str, list[str]] = {CONTROL: []}
+        refused: dict[str, list[str]] = {}
         for word in requests:
             found = watch(ready, as_request(word, "--backends"))
             if not isinstance(found, Contender):
+                refused[word] = list(found)
                 continue
             timed = found.timed(ready, Settings().shortest)
             self._timed |= timed
@@ -91,7 +101,7 @@ class Worker:
         control()
         self._timed[CONTROL] = Timed(control)
         self._sums[CONTROL] = [(CONTROL, 1.0)]
-        return {"ran": ran}
+        return {"ran": ran, "refused": refused}
 
     def time(self, request: str) -> dict[str, Any]:
         """One sample of a request that can run, or of the control."""
@@ -125,7 +135,9 @@ def main() -> None:
         told = json.loads(line)
         try:
             if told["do"] == "prepare":
-                answer = worker.prepare(told["workload"], told["requests"])
+                answer = worker.prepare(
+                    told["workload"], told["requests"], bool(told.get("trust_remote_code"))
+                )
             else:
                 answer = worker.time(told["request"])
         except Exception as error:

@@ -140,9 +140,11 @@ def _connect(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)
     try:
         connection.execute("PRAGMA user_version").fetchone()
-    except sqlite3.OperationalError:
-        # Written ahead, in a folder where nothing can be written: read what is there.
+    except sqlite3.OperationalError as error:
         connection.close()
+        if "locked" in str(error):
+            raise
+        # Written ahead, in a folder where nothing can be written: read what is there.
         connection = sqlite3.connect(f"{path.absolute().as_uri()}?immutable=1", uri=True,
                                      isolation_level=None)  # fmt: skip
     return connection

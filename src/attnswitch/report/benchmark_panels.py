@@ -52,12 +52,6 @@ class Series:
         found = {str(p.row.get("family")) for p in self.points if p.seconds}
         return found.pop() if len(found) == 1 else "mixed" if found else "unknown"
 
-    @property
-    def backend(self) -> str:
-        """The backend that ran, as `family`."""
-        found = {str(p.row.get("backend")) for p in self.points if p.seconds}
-        return found.pop() if len(found) == 1 else "mixed" if found else "unknown"
-
     def timed(self) -> list[Point]:
         """The points that have a time."""
         return [point for point in self.points if point.seconds]

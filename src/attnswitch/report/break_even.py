@@ -9,7 +9,6 @@ from typing import Any
 
 from attnswitch.report.benchmark_panels import Panel, Point, Series
 from attnswitch.report.quantities import low_median_high
-from attnswitch.report.sentences import ratio_with_interval
 
 Record = dict[str, Any]
 
@@ -90,11 +89,3 @@ def _crossing(points: list[Point], side: int) -> int:
         if y * side <= 0 < y2 * side:
             return round(math.exp(x + (x2 - x) * y / (y - y2)))
     return points[-1].length
-
-
-def time_ratio(point: Point) -> str:
-    """The ratio of a point with its interval, `1.18× (1.12–1.25)`; a dash where there is none."""
-    if not point.ratio:
-        return "–"
-    shown = ratio_with_interval(point.ratio.get("seconds"))
-    return shown if point.ratio.get("ranked") else f"{shown}, not ranked"
