@@ -142,7 +142,7 @@ def _meet_new_ones(torch: Any, sentry: Sentry) -> Callable[[], None]:
     @functools.wraps(original)
     def __getattr__(namespace: Any, short: str) -> Any:  # noqa: N807
         found = original(namespace, short)
-        if namespace.name.startswith("_"):
+        if _undo and namespace.name.startswith("_"):  # also where others keep us after the end
             _stand_if_from_hub(sys.modules["torch"], f"{namespace.name}::{short}", sentry)
         return found
 

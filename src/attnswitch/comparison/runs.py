@@ -15,7 +15,7 @@ from attnswitch.switch import apply
 from attnswitch.tracing.mismatches import mismatches
 from attnswitch.tracing.observer import trace
 from attnswitch.types import Receipt
-from attnswitch.verification.loss import next_token_loss
+from attnswitch.verification.loss import next_token_loss, requiring_grad
 
 
 @dataclass
@@ -72,17 +72,15 @@ def watched_step(model: Any, request: Request, inputs: Mapping[str, Any]) -> Run
         UnavailableError, ForbiddenError: as for `watched_run`.
     """
     weights = [weight for weight in model.parameters() if weight.is_floating_point()]
-    frozen = [weight for weight in weights if not weight.requires_grad]
-    for weight in frozen:
-        weight.requires_grad_(True)
     try:
-        with apply(model, request), trace(model) as watched, torch.enable_grad():
+        with (
+            requiring_grad(weights), apply(model, request), trace(model) as watched,
+            torch.enable_grad(),
+        ):  # fmt: skip
             next_token_loss(model, inputs).backward()
     finally:
         for weight in weights:
             weight.grad = None
-        for weight in frozen:
-            weight.requires_grad_(False)
     return Run(request, [], watched.receipts)
 
 

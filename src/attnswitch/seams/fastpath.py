@@ -5,7 +5,10 @@ While a request is in force the ordinary path is taken, which the operator seam 
 
 from __future__ import annotations
 
+import threading
+
 _holders = 0
+_lock = threading.Lock()  # modules hold and release on several threads
 _was_enabled = True
 
 
@@ -14,10 +17,11 @@ def hold() -> None:
     global _holders, _was_enabled
     import torch
 
-    if _holders == 0 and hasattr(torch.backends, "mha"):
-        _was_enabled = torch.backends.mha.get_fastpath_enabled()
-        torch.backends.mha.set_fastpath_enabled(False)
-    _holders += 1
+    with _lock:
+        if _holders == 0 and hasattr(torch.backends, "mha"):
+            _was_enabled = torch.backends.mha.get_fastpath_enabled()
+            torch.backends.mha.set_fastpath_enabled(False)
+        _holders += 1
 
 
 def release() -> None:
@@ -25,6 +29,7 @@ def release() -> None:
     global _holders
     import torch
 
-    _holders -= 1
-    if _holders == 0 and hasattr(torch.backends, "mha"):
-        torch.backends.mha.set_fastpath_enabled(_was_enabled)
+    with _lock:
+        _holders -= 1
+        if _holders == 0 and hasattr(torch.backends, "mha"):
+            torch.backends.mha.set_fastpath_enabled(_was_enabled)

@@ -120,7 +120,8 @@ def _with_bias(bias_BHTS: torch.Tensor, mask: torch.Tensor | None, causal: bool)
 
 
 def _refuse_what_is_not_implemented(choice: Any, kwargs: dict[str, Any]) -> None:
-    for name in _MEANINGFUL:
+    packed = kwargs.get("cu_seq_lens_q") is not None  # where a bias by position has no form
+    for name in (*_MEANINGFUL, "position_bias") if packed else _MEANINGFUL:
         if kwargs.get(name) is not None:
             remedy = "Ask for 'auto' or 'eager' for this model"
             if name == "cache":  # continuous batching's pages, which transformers' own code gathers

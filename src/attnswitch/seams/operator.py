@@ -49,7 +49,9 @@ def install() -> None:
             library.impl("scaled_dot_product_attention", route, key)
         for device in OTHER_DEVICES:
             for key in (device, f"Autograd{device}"):
-                library.impl("scaled_dot_product_attention", route_elsewhere, key)
+                # A vendor's own kernel stays: ours would hide it for good, asked or not.
+                if not torch._C._dispatch_has_kernel_for_dispatch_key(_operator.name(), key):
+                    library.impl("scaled_dot_product_attention", route_elsewhere, key)
         _library = library
 
 
@@ -68,16 +70,19 @@ def route(
     *,
     scale: float | None = None,
     enable_gqa: bool = False,
+    elsewhere: bool = False,
 ) -> torch.Tensor:
-    """Carry out one SDPA call by the choice in force; shapes as in PyTorch's function."""
+    """Carry out one SDPA call by the choice in force; shapes as in PyTorch's function.
+
+    `elsewhere`: on a device that we have no backend for.
+
+    Raises:
+        UnavailableError: what is asked for this call cannot run.
+    """
+    given = (query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa, elsewhere)
     if watch is not None and not torch.compiler.is_compiling():
-        return watch(
-            query,
-            lambda: _carry_out(
-                query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa
-            ),
-        )
-    return _carry_out(query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa)
+        return watch(query, lambda: _carry_out(*given))
+    return _carry_out(*given)
 
 
 def _carry_out(
@@ -89,6 +94,7 @@ def _carry_out(
     is_causal: bool,
     scale: float | None,
     enable_gqa: bool,
+    elsewhere: bool,
 ) -> torch.Tensor:
     choice = intent.of_call()
     if choice is not None:
@@ -99,6 +105,13 @@ def _carry_out(
         _refuse_others(choice, given, scale, enable_gqa)
     if choice is None or choice.backend == "auto":
         return unrouted(query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa)
+    if elsewhere:
+        raise UnavailableError(
+            f"{choice.source} asks for {choice.requested!r}, but this attention call is on the "
+            f"device {query.device.type!r}",
+            reasons=["attnswitch routes attention on CPU and CUDA devices only"],
+            remedy="Ask for 'auto' there: attention is left as it is, and what ran is recorded",
+        )
     if choice.backend == "eager":
         raise UnavailableError(
             f"{choice.source} asks for 'eager', but this code calls PyTorch's "
@@ -112,34 +125,9 @@ def _carry_out(
     )
 
 
-def route_elsewhere(
-    query: torch.Tensor,
-    key: torch.Tensor,
-    value: torch.Tensor,
-    attn_mask: torch.Tensor | None = None,
-    dropout_p: float = 0.0,
-    is_causal: bool = False,
-    *,
-    scale: float | None = None,
-    enable_gqa: bool = False,
-) -> torch.Tensor:
-    """One SDPA call on a device that we have no backend for: PyTorch's own choice, or an error.
-
-    Raises:
-        UnavailableError: something is asked for this call.
-    """
-    choice = intent.of_call()
-    if choice is not None:
-        call = AttentionCall(query, key, attn_mask, is_causal, intent.module_of_call())
-        choice = intent.for_call(choice, call)
-    if choice is not None and choice.backend != "auto":
-        raise UnavailableError(
-            f"{choice.source} asks for {choice.requested!r}, but this attention call is on the "
-            f"device {query.device.type!r}",
-            reasons=["attnswitch routes attention on CPU and CUDA devices only"],
-            remedy="Ask for 'auto' there: attention is left as it is, and what ran is recorded",
-        )
-    return unrouted(query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa)
+def route_elsewhere(*args: Any, **kwargs: Any) -> torch.Tensor:
+    """`route` on a device that we have no backend for: PyTorch's own choice, or an error."""
+    return route(*args, **kwargs, elsewhere=True)
 
 
 def unrouted(

@@ -7,15 +7,14 @@ no triangle of its own, so it would attend to the future. It gets the mask it ne
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from typing import Any
 
 import torch
 
+from attnswitch.backends import eager
 from attnswitch.errors import UnavailableError
 
-FUNCTION = "eager_attention_forward"
 # Written on a module whose project asked for eager code, where the name was rewritten for others.
 _MARK = "_attnswitch_projects_own"
 
@@ -29,15 +28,6 @@ def remember(module: Any) -> Callable[[], None]:
 def is_projects_own(module: Any) -> bool:
     """Whether leaving the project's own choice alone means its eager code here."""
     return _MARK in module.__dict__
-
-
-def function_of(module: Any) -> Callable[..., Any] | None:
-    """The eager function beside the module's class or one that it is made from, or None."""
-    for klass in type(module).__mro__:
-        function = getattr(sys.modules.get(klass.__module__), FUNCTION, None)
-        if function is not None:
-            return getattr(function, "_attnswitch_own", function)  # not a fallback: asked for
-    return None
 
 
 def attend(
@@ -56,7 +46,7 @@ def attend(
     Raises:
         UnavailableError: the model's source has no such function.
     """
-    function = function_of(module)
+    function = eager.function_of(module)
     if function is None:
         raise UnavailableError(
             f"{type(module).__name__} has no eager code that can be called for one site",
@@ -66,7 +56,6 @@ def attend(
         rows, keys = query.shape[-2], key.shape[-2]
         mask = torch.ones(rows, keys, dtype=torch.bool, device=query.device).tril()[None, None]
     if mask is not None and mask.dtype == torch.bool:
-        zeros = torch.zeros((), dtype=query.dtype, device=query.device)
-        mask = torch.where(mask, zeros, torch.full_like(zeros, torch.finfo(query.dtype).min))
+        mask = eager.as_added(mask, query.dtype)
     scaling = query.shape[-1] ** -0.5 if scaling is None else scaling
     return function(module, query, key, value, mask, scaling=scaling, dropout=dropout, **kwargs)

@@ -6,13 +6,12 @@ ignores: it would attend across the sequences where no mask keeps them apart.
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 import torch
 
-from attnswitch.seams.package.attention import rows_in_blocks, with_masks
 from attnswitch.seams.package.attention.call import NO_WINDOW, AttentionCall, Packing
+from attnswitch.seams.package.attention.run import run_by
 
 
 def attend(
@@ -40,5 +39,4 @@ def attend(
         window=NO_WINDOW if window is None else (window - 1, window - 1),
         packing=Packing(*(tuple(lengths.tolist()) for lengths in ends)),
     )  # fmt: skip
-    run = rows_in_blocks.run if backend == "blockwise" else partial(with_masks.run, backend)
-    return run(call).out.unflatten(0, (query.shape[0], -1))
+    return run_by(backend, call).out.unflatten(0, (query.shape[0], -1))

@@ -6,17 +6,12 @@ beside the attention class; it is given the mask in the form that transformers m
 
 from __future__ import annotations
 
-import sys
-from typing import Any
-
 import torch
 
-from attnswitch.backends import attend_with
+from attnswitch.backends import attend_with, eager
 from attnswitch.errors import UnavailableError
 from attnswitch.verification.answering import Place
 from attnswitch.verification.attention_call import AttentionCall
-
-EAGER_FUNCTION = "eager_attention_forward"
 
 
 def carry_out(backend: str, place: Place, call: AttentionCall) -> torch.Tensor:
@@ -31,11 +26,11 @@ def carry_out(backend: str, place: Place, call: AttentionCall) -> torch.Tensor:
 
 
 def _eager(place: Place, call: AttentionCall) -> torch.Tensor:
-    function = _eager_function(place.module)
+    function = eager.function_of(place.module)
     if function is None:
         raise UnavailableError(
             f"eager attention of {place.site.path or 'this model'} cannot be judged on its own",
-            reasons=[f"{type(place.module).__name__} has no {EAGER_FUNCTION} beside it"],
+            reasons=[f"{type(place.module).__name__} has no {eager.FUNCTION} beside it"],
             remedy="Judge another backend, or compare whole runs: attnswitch compare",
         )
     out_BTHE = function(
@@ -45,21 +40,10 @@ def _eager(place: Place, call: AttentionCall) -> torch.Tensor:
     return out_BTHE.transpose(1, 2)
 
 
-def _eager_function(module: Any) -> Any:
-    for owner in type(module).__mro__:
-        found = getattr(sys.modules.get(owner.__module__), EAGER_FUNCTION, None)
-        if found is not None:
-            # The switch stands before it where code falls back to it unasked; here it is asked for.
-            return getattr(found, "_attnswitch_own", found)
-    return None
-
-
 def _eager_mask(call: AttentionCall) -> torch.Tensor | None:
     """Added to the scores in the query's dtype: 0, or the lowest number of that dtype."""
     rows = torch.arange(call.query.shape[-2], device=call.query.device)
     mask = call.mask_of_rows(slice(None), slice(None), rows)
     if mask is None or mask.dtype != torch.bool:
         return mask if mask is None else mask.to(call.query.dtype)
-    zeros = torch.zeros((), dtype=call.query.dtype, device=mask.device)
-    lowest = torch.finfo(call.query.dtype).min
-    return torch.where(mask, zeros, torch.full_like(zeros, lowest))
+    return eager.as_added(mask, call.query.dtype)

@@ -30,7 +30,7 @@ from attnswitch.verification.carriers import carry_out
 from attnswitch.verification.exact_run import exactly
 from attnswitch.verification.gradient_formula import gradients
 from attnswitch.verification.gradient_symptoms import diagnose_gradients
-from attnswitch.verification.loss import next_token_loss
+from attnswitch.verification.loss import next_token_loss, requiring_grad
 from attnswitch.verification.passes import Pass
 from attnswitch.verification.pooling import Pool
 from attnswitch.verification.rule import Judgement
@@ -168,7 +168,7 @@ class _Weights:
 
     def wanted(self) -> Any:
         """A block in which these weights take gradients, frozen ones too."""
-        return _requiring_grad(list(self._named.values()))
+        return requiring_grad(list(self._named.values()))
 
     def gradients(self, inputs: Mapping[str, Any]) -> dict[tuple[str, str], torch.Tensor]:
         """{(site path, weight): some of its gradient} of the next-token loss."""
@@ -187,16 +187,3 @@ class _Weights:
             return flat
         generator = torch.Generator().manual_seed(self._seed)
         return flat[torch.randint(len(flat), (KEPT,), generator=generator).to(flat.device)]
-
-
-class _requiring_grad:
-    def __init__(self, weights: list[torch.Tensor]):
-        self._frozen = [weight for weight in weights if not weight.requires_grad]
-
-    def __enter__(self) -> None:
-        for weight in self._frozen:
-            weight.requires_grad_(True)
-
-    def __exit__(self, *exception: object) -> None:
-        for weight in self._frozen:
-            weight.requires_grad_(False)

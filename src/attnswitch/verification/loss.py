@@ -36,3 +36,20 @@ def next_token_loss(model: Any, inputs: Mapping[str, Any]) -> torch.Tensor:
     return torch.nn.functional.cross_entropy(
         logits[:, :-1].to(wide).flatten(0, 1), labels.flatten()
     )
+
+
+class requiring_grad:
+    """Frozen weights take gradients inside the block."""
+
+    def __init__(self, weights: list[torch.Tensor]):
+        self._frozen = [weight for weight in weights if not weight.requires_grad]
+
+    def __enter__(self) -> None:
+        """Let them."""
+        for weight in self._frozen:
+            weight.requires_grad_(True)
+
+    def __exit__(self, *exception: object) -> None:
+        """Freeze them again."""
+        for weight in self._frozen:
+            weight.requires_grad_(False)

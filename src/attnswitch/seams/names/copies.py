@@ -54,8 +54,10 @@ def redirect(model_class: Any) -> None:
     for klass in model_class.__mro__:
         home = klass.__module__
         if home not in _seen and not home.startswith(("transformers.", "torch.", "builtins")):
-            _seen.add(home)
-            _redirect(sys.modules[home])
+            module = sys.modules.get(home)
+            if module is not None:  # a file that was executed by hand need not be there
+                _seen.add(home)
+                _redirect(module)
 
 
 def _redirect(module: Any) -> None:

@@ -12,10 +12,11 @@ import sys
 from typing import Any
 
 from attnswitch import intent
+from attnswitch.backends import eager
 from attnswitch.errors import UnavailableError
 from attnswitch.seams.names.resolution import own_code_meets
 
-_SDPA, _PLAIN, _FUNCTION = "SdpaAttention", "Attention", "eager_attention_forward"
+_SDPA, _PLAIN = "SdpaAttention", "Attention"
 _seen: set[str] = set()
 
 
@@ -30,8 +31,9 @@ def watch(model_class: Any) -> None:
             plain = getattr(module, name.removesuffix(_SDPA) + _PLAIN, None)
             if plain is not None:
                 plain.forward = _of_class(plain.forward, getattr(module, name))
-        if callable(getattr(module, _FUNCTION, None)):
-            setattr(module, _FUNCTION, _of_function(getattr(module, _FUNCTION)))
+        function = getattr(module, eager.FUNCTION, None)
+        if callable(function) and not hasattr(function, eager.STANDS_BEFORE):
+            setattr(module, eager.FUNCTION, _of_function(function))
 
 
 def _of_class(own: Any, sdpa_class: type) -> Any:
@@ -56,7 +58,7 @@ def _of_function(own: Any) -> Any:
             _refuse(module)
         return own(module, *args, **kwargs)
 
-    attend._attnswitch_own = own  # type: ignore[attr-defined]
+    setattr(attend, eager.STANDS_BEFORE, own)
     return attend
 
 

@@ -43,6 +43,11 @@ def _carry_out(call: AttentionCall) -> AttentionResult:
         left = LeftToPackageError(str(error))
         left.backend = choice.backend
         raise left from None
+    return run_by(backend, call)
+
+
+def run_by(backend: str, call: AttentionCall) -> AttentionResult:
+    """One call by one backend."""
     if backend == "blockwise":
         return rows_in_blocks.run(call)
     return with_masks.run(backend, call)
