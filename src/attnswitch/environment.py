@@ -31,28 +31,31 @@ def version_of(distribution: str) -> str | None:
         return None
 
 
+_NEEDED = ("flash_attn",)  # by backends
+
+
 @cache
 def missing_packages() -> frozenset[str]:
     """Packages that backends need and that do not import here, as "name: cause"."""
-    return frozenset(
-        f"{name}: {cause}" for name in ("flash_attn",) if (cause := _import_failure(name))
-    )
+    return frozenset(f"{name}: {cause}" for name in _NEEDED if (cause := _import_failure(name)))
 
 
 @cache
 def absent_packages() -> frozenset[str]:
     """Packages that backends need and that are not installed; nothing is imported to find out."""
-    return frozenset(
-        f"{name}: the package {name} is not installed"
-        for name in ("flash_attn",)
-        if importlib.util.find_spec(name) is None
-    )
+    return frozenset(f"{name}: {cause}" for name in _NEEDED if (cause := _absence(name)))
+
+
+def _absence(name: str) -> str | None:
+    spec = importlib.util.find_spec(name)
+    return f"the package {name} is not installed" if spec is None else None
 
 
 def _import_failure(name: str) -> str | None:
     """None where `name` imports, else why not. A broken package is imported only once."""
-    if importlib.util.find_spec(name) is None:
-        return f"the package {name} is not installed"
+    absence = _absence(name)
+    if absence is not None:
+        return absence
     try:
         importlib.import_module(name)
     except Exception as error:

@@ -105,8 +105,10 @@ def note_decisions() -> Decisions:
     return note
 
 
-def take_decisions(note: Decisions) -> tuple[Choice, ...]:
-    """What was noted; ends the note, on the thread that began it."""
+def take_decisions(note: Decisions | None) -> tuple[Choice, ...]:
+    """What was noted, nothing without a note; ends the note, on the thread that began it."""
+    if note is None:
+        return ()
     _thread.notes[:] = [other for other in _thread.notes if other is not note]
     return note.decided
 

@@ -107,7 +107,7 @@ def on_cpu(
     value: torch.Tensor,
     attn_mask: torch.Tensor | None,
     is_causal: bool,
-    scale: float,
+    scale: float | None,
 ) -> torch.Tensor:
     """The CPU's leaf, which takes an additive mask; shapes as in `attend_with`."""
     if attn_mask is not None:
@@ -135,10 +135,11 @@ def on_cuda(
     value: torch.Tensor,
     dropout_p: float,
     is_causal: bool,
-    scale: float,
+    scale: float | None,
 ) -> torch.Tensor:
     """The CUDA leaf wants a width that is a multiple of 8 and repeated key heads."""
     width = query.shape[-1]
+    scale = width**-0.5 if scale is None else scale
     groups = query.shape[-3] // key.shape[-3]
     if groups > 1:
         key, value = (t.repeat_interleave(groups, dim=-3) for t in (key, value))

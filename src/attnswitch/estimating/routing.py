@@ -37,14 +37,14 @@ def _flash_cpu(
     q: Any, k: Any, v: Any, mask: Any = None, dropout: float = 0.0, causal: bool = False, *,
     scale: float | None = None, enable_gqa: bool = False,
 ) -> Any:  # fmt: skip
-    return torch_flash.on_cpu(q, k, v, mask, causal, scale or q.shape[-1] ** -0.5)
+    return torch_flash.on_cpu(q, k, v, mask, causal, scale)
 
 
 def _flash_cuda(
     q: Any, k: Any, v: Any, mask: Any = None, dropout: float = 0.0, causal: bool = False, *,
     scale: float | None = None, enable_gqa: bool = False,
 ) -> Any:  # fmt: skip
-    return torch_flash.on_cuda(q, k, v, dropout, causal, scale or q.shape[-1] ** -0.5)
+    return torch_flash.on_cuda(q, k, v, dropout, causal, scale)
 
 
 def _efficient(

@@ -16,9 +16,7 @@ def is_configuration(module: Module) -> bool:
     holds = False
     for node in module.tree.body:
         if isinstance(node, ast.Assign):
-            value = node.value
-            called = isinstance(value, ast.Call) and ast.unparse(value.func) == "dict"
-            holds = holds or called or isinstance(value, ast.Dict)
+            holds = holds or _is_dictionary(node.value)
         elif isinstance(node, ast.Expr):
             if not isinstance(node.value, ast.Constant):
                 return False
@@ -39,12 +37,16 @@ def model_configurations(project: Project) -> list[Module]:
 def _describes_a_model(module: Module) -> bool:
     """True with a `model = dict(…)` at the top."""
     for binding in module.bindings.get("model", ()):
-        value = getattr(binding.node, "value", None)
-        if isinstance(value, ast.Dict) or (
-            isinstance(value, ast.Call) and dotted_text(value.func) == "dict"
-        ):
+        if _is_dictionary(getattr(binding.node, "value", None)):
             return True
     return False
+
+
+def _is_dictionary(value: ast.expr | None) -> bool:
+    """True for `{…}` and `dict(…)`."""
+    if isinstance(value, ast.Call):
+        return dotted_text(value.func) == "dict"
+    return isinstance(value, ast.Dict)
 
 
 def _shape(module: Module) -> tuple[str, ...]:

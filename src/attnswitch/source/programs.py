@@ -76,8 +76,6 @@ def main_line(module: Module) -> int | None:
 
 def _has_work(module: Module) -> bool:
     """True for a script without a main guard: calls at its top, outside any package."""
-    if is_configuration(module):
-        return False
     calls = 0
     for node in module.tree.body:
         value = node.value if isinstance(node, (ast.Expr, ast.Assign)) else None
@@ -85,9 +83,8 @@ def _has_work(module: Module) -> bool:
             calls += 2
         if isinstance(value, ast.Call):
             calls += 1
-    return calls >= 2 and bool(
-        re.search(r"from_pretrained|load_pretrained|parse_args", module.text)
-    )
+    works = re.search(r"from_pretrained|load_pretrained|parse_args", module.text)
+    return calls >= 2 and works is not None and not is_configuration(module)
 
 
 def find_programs(project: Project, files: list[SourceFile], launched: set[str]) -> list[Program]:

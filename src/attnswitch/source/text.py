@@ -152,7 +152,7 @@ def _findings(scan: Scan, every: bool, width: int) -> str:
             path = finding.path
             lines.append(f"  {path}")
         lines.append(_wrap(f"{finding.line:>5}  {_line(finding)}", "    ", width, 7))
-    rest = [f for f in live if f not in shown]
+    rest = telling[len(shown) :]
     if rest:
         kinds = Counter(f.mechanism for f in rest).most_common(4)
         text = ", ".join(f"{name} {count}" for name, count in kinds)

@@ -64,7 +64,7 @@ class Pass:
     def take_decisions(self) -> tuple[Choice, ...]:
         """What rules decided since the open site began; nothing where nobody noted."""
         note, self.note = self.note, None
-        return intent.take_decisions(note) if note is not None else ()
+        return intent.take_decisions(note)
 
     def count_flash(self, operator: str, args: tuple[Any, ...]) -> None:
         """A FlashAttention operator is about to run in this pass."""

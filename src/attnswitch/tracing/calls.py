@@ -58,8 +58,7 @@ class CallWatcher:
             read = functools.partial(self._read, call, key, note)
         finally:
             self._thread.inside = False
-            if note is not None:
-                intent.take_decisions(note)
+            intent.take_decisions(note)
             if look is not None:
                 look.end(read)
         if look is None:

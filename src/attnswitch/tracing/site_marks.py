@@ -45,7 +45,7 @@ class SiteMarks:
 
     def _take(self) -> tuple[Choice, ...]:
         note, self._note = self._note, None
-        return intent.take_decisions(note) if note is not None else ()
+        return intent.take_decisions(note)
 
     def _opener(self, site: Site, module: Any) -> Any:
         import torch

@@ -115,11 +115,11 @@ class Watch:
         if one.look is None:
             self._account_for(one, None)
         else:
-            one.look.end(functools.partial(self._read, one))
+            one.look.end(functools.partial(self._read, one, thread.nodes))
 
-    def _read(self, one: Pass, events: Any, within: Span) -> None:
+    def _read(self, one: Pass, nodes: dict[Node, Seen], events: Any, within: Span) -> None:
         own = None if one.backward else self._ranges_of(one)
-        seen = attention_in(events, self._thread.nodes, within=within, own=own)
+        seen = attention_in(events, nodes, within=within, own=own)
         self._account_for(one, seen)
 
     def _account_for(self, one: Pass, seen: list[Seen] | None) -> None:
@@ -275,7 +275,7 @@ class Watch:
         finally:
             self.end()
             thread.forwards.clear()
-            thread.nodes.clear()
+            thread.nodes = {}  # a look that is read later keeps its own
 
     def while_compiling(self) -> AbstractContextManager[None]:
         """Code is compiled: hooks would be compiled into it, and guarded on."""

@@ -51,7 +51,7 @@ def choose_block_size(
     whole_rows: bool,
     device: str | None = None,
 ) -> BlockSize:
-    """Choose from the shapes alone, so that the backward pass chooses the same.
+    """Choose from the shapes alone: whoever asks in the same way gets the same blocks.
 
     ``block_rows`` above 0 is the caller's wish for the rows of a block. ``whole_rows``: the scores
     of a row are all needed at the same time, as in the backward pass. ``device`` is the type of

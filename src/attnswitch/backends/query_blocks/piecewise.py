@@ -32,14 +32,19 @@ def add_up(
     others = [piece for piece in pieces if piece is not first]
     scores = scores_of(first)
     softmax.see(scores)
-    if softmax.can_shift(whole=not others):
+    if not others:
+        softmax.weigh_(scores)
+        add_values(first, scores, False)
+        return
+    assert isinstance(softmax, RowSoftmax), "the fused kernel takes rows whole"
+    if softmax.can_shift():
         softmax.weigh_(scores)
         add_values(first, scores, False)
         for piece in others:
             scores = scores_of(piece)
             softmax.weigh_(scores)
             add_values(piece, scores, True)
-        if not others or softmax.is_sound(out_GNE):
+        if softmax.is_sound(out_GNE):
             return
     softmax.restart()
     for piece in others:

@@ -58,10 +58,10 @@ class RowSoftmax:
         total = scores_GNS.exp2_().sum(-1, keepdim=True)
         self._total = total if self._total is None else self._total.add_(total)
 
-    def can_shift(self, whole: bool) -> bool:
-        """Whether what was seen so far can stand for the maxima: of the whole rows, it does."""
+    def can_shift(self) -> bool:
+        """Whether what was seen so far can stand for the maxima: something of every row."""
         assert self._top is not None
-        return whole or bool(self._top.isfinite().all())
+        return bool(self._top.isfinite().all())
 
     def is_sound(self, out_GNE: torch.Tensor) -> bool:
         """Whether nothing overflowed, or could have, where the shift was not the rows' maximum."""
@@ -111,18 +111,6 @@ class FusedRowSoftmax:
         """Return (G, N, 1); −inf for a row without a live key."""
         assert self._lse is not None
         return self._lse
-
-    def can_shift(self, whole: bool) -> bool:
-        """Rows come whole."""
-        assert whole
-        return True
-
-    def is_sound(self, out_GNE: torch.Tensor) -> bool:
-        """The kernel takes off the maximum."""
-        return True
-
-    def restart(self) -> None:
-        """Nothing is kept but the log-sum-exp."""
 
     def divide_(self, out_GNE: torch.Tensor) -> None:
         """Nothing is left to do."""
