@@ -54,7 +54,7 @@ class _PerThread(threading.local):
     """Who bars FlashAttention on this thread only, and whether its calls are left uncounted."""
 
     def __init__(self) -> None:
-        self.holders: list[str] = []
+        self.holders: list[str | None] = []  # the newest holds; None: lifted
         self.uncounted = 0
         self.permits = 0
         self.inside = False  # an operator that is counted already
@@ -77,7 +77,8 @@ def is_up() -> bool:
 
 def _holders() -> list[str]:
     """Who bars FlashAttention for a call made now on this thread."""
-    return _thread.holders or ([] if _thread.permits else _process)
+    newest = _thread.holders[-1] if _thread.holders else None
+    return [newest] if newest is not None else ([] if _thread.permits else _process)
 
 
 def is_up_everywhere() -> bool:
@@ -106,10 +107,15 @@ def bar_thread(holder: str) -> None:
     _thread.holders.append(holder)
 
 
+def lift_thread() -> None:
+    """Let what bars this thread rest until `unbar_thread`; what bars the process does not."""
+    _thread.holders.append(None)
+
+
 def unbar_thread() -> None:
-    """Undo the newest `bar_thread` of this thread."""
+    """Undo the newest `bar_thread` or `lift_thread` of this thread."""
     holder = _thread.holders.pop()
-    if not can_pass_through():
+    if holder is not None and not can_pass_through():
         let_down(holder)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import logging
 import os
 import warnings
@@ -212,6 +213,7 @@ class Plan:
     request: Request
     choices: dict[str, Choice]
     _undo: list[Callable[[], None]] = field(default_factory=list, repr=False)
+    _number: int = field(default_factory=itertools.count(1).__next__, repr=False)
 
     def undo(self) -> None:
         """Put the model back as it was; calling it again does nothing."""
@@ -234,6 +236,7 @@ def apply(
 ) -> Plan:
     """Switch the attention of one model, for good or until the plan's `undo()`.
 
+    The newest plan of a model, or of a part of it, is in force; plans can be undone in any order.
     Every attention module gets a backend: those that follow transformers' table of attention
     functions are routed there, those that call PyTorch's scaled_dot_product_attention at that
     operator. Other models in the process are left alone. While the model runs under a request
@@ -344,11 +347,12 @@ def _carry_out(model: Any, modules: dict[str, Any], plan: Plan, overrides: bool)
     from attnswitch.seams import compiled, model_hooks, model_switch
 
     entries = find_entries(model, plan.choices)
-    model_switch.carry_out(model, modules, plan.choices, entries, plan._undo)
+    model_switch.carry_out(model, modules, plan.choices, entries, plan._number, plan._undo)
     if not plan._undo:
         return
     if overrides:
         for entry in entries:
-            plan._undo.append(model_hooks.permit_while_running(entry, plan.request.source))
+            permit = model_hooks.permit_while_running(entry, plan.request.source, plan._number)
+            plan._undo.append(permit)
     plan._undo.insert(0, lambda: compiled.forget(_tag()))  # the last thing that undo() does
     compiled.forget(_tag())

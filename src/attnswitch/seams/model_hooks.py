@@ -1,19 +1,23 @@
 """What `apply` leaves on a model: names in its configs, marks and hooks on its modules.
 
-Every function does one thing and returns the way back.
+Every function does one thing and returns the way back. A plan's hooks act on a module while the
+module carries that plan's number: a newer plan writes its own there, and the older one's rest.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from attnswitch import guard, intent
 from attnswitch.errors import UnavailableError
-from attnswitch.seams import fastpath
+from attnswitch.seams import fastpath, overlay
 from attnswitch.types import Choice
 
 Undo = Callable[[], None]
+
+# On every module that a plan hooks: the number of the newest plan.
+_NUMBER = "_attnswitch_plan"
 
 
 def rename(model: Any, names: dict[str, str]) -> Undo:
@@ -49,41 +53,55 @@ def _chain(model: Any, path: str) -> list[Any]:
 
 
 def _write_name(config: Any, name: str) -> Undo:
-    attribute = (
-        "_attn_implementation_internal"
-        if hasattr(config, "_attn_implementation_internal")
-        else "_attn_implementation"
+    return overlay.put(config, _name_attribute(config), name)
+
+
+def projects_own_name(config: Any) -> str | None:
+    """The attention name in a config as it was before any plan wrote there."""
+    return overlay.beneath(config, _name_attribute(config)) or getattr(
+        config, "_attn_implementation", None
     )
-    before = getattr(config, attribute)
-    setattr(config, attribute, name)
-    return lambda: setattr(config, attribute, before)
+
+
+def _name_attribute(config: Any) -> str:
+    internal = "_attn_implementation_internal"
+    return internal if hasattr(config, internal) else "_attn_implementation"
+
+
+def number(modules: Iterable[Any], plan: int) -> Undo:
+    """Write a plan's number on the modules that it hooks; older plans' hooks there rest."""
+    undo = [overlay.put(module, _NUMBER, plan) for module in modules]
+
+    def back() -> None:
+        for step in undo:
+            step()
+
+    return back
+
+
+def is_planned(module: Any) -> bool:
+    """Whether a plan is in force on this module."""
+    return _NUMBER in module.__dict__
 
 
 def mark(module: Any, choice: Choice) -> Undo:
     """Write the choice on the module, where the site seam and the trace read it."""
-    before = module.__dict__.get(intent.MODULE_ATTRIBUTE)
-    module.__dict__[intent.MODULE_ATTRIBUTE] = choice
-
-    def undo() -> None:
-        if before is None:
-            module.__dict__.pop(intent.MODULE_ATTRIBUTE, None)
-        else:
-            module.__dict__[intent.MODULE_ATTRIBUTE] = before
-
-    return undo
+    return overlay.put(module, intent.MODULE_ATTRIBUTE, choice)
 
 
-def push_while_running(module: Any, choice: Choice) -> Undo:
+def push_while_running(module: Any, choice: Choice, plan: int) -> Undo:
     """Put the choice in force on the thread while the module's forward runs."""
-    return _around_forward(module, lambda: intent.push_thread(choice, module), intent.pop_thread)
+    return _around_forward(
+        module, lambda: intent.push_thread(choice, module), intent.pop_thread, plan
+    )
 
 
-def close_fast_path(module: Any) -> Undo:
+def close_fast_path(module: Any, plan: int) -> Undo:
     """Let an nn.MultiheadAttention take its ordinary path, which calls SDPA, while it runs."""
-    return _around_forward(module, fastpath.hold, fastpath.release)
+    return _around_forward(module, fastpath.hold, fastpath.release, plan)
 
 
-def refuse_weights(module: Any, choice: Choice) -> Undo:
+def refuse_weights(module: Any, choice: Choice, plan: int) -> Undo:
     """Make nn.MultiheadAttention raise where it would compute attention by hand.
 
     Asked for its weights (need_weights=True, the default), it multiplies and takes the softmax
@@ -96,7 +114,9 @@ def refuse_weights(module: Any, choice: Choice) -> Undo:
 
     signature = inspect.signature(torch.nn.MultiheadAttention.forward)
 
-    def check(_: Any, args: Any, kwargs: dict[str, Any]) -> None:
+    def check(module: Any, args: Any, kwargs: dict[str, Any]) -> None:
+        if module.__dict__.get(_NUMBER) != plan:
+            return
         given = signature.bind(None, *args, **kwargs)
         given.apply_defaults()
         if given.arguments["need_weights"]:
@@ -110,13 +130,13 @@ def refuse_weights(module: Any, choice: Choice) -> Undo:
     return module.register_forward_pre_hook(check, with_kwargs=True).remove
 
 
-def bar_while_running(model: Any, holder: str) -> Undo:
+def bar_while_running(model: Any, holder: str, plan: int) -> Undo:
     """Bar FlashAttention on the thread while the model's forward runs.
 
     Not inside a graph that torch.compile traces: there each site's own operator is compiled in.
     """
     guard.prepare()
-    undo = _around_forward(model, lambda: guard.bar_thread(holder), guard.unbar_thread)
+    undo = _around_forward(model, lambda: guard.bar_thread(holder), guard.unbar_thread, plan)
 
     def back() -> None:
         undo()
@@ -125,7 +145,22 @@ def bar_while_running(model: Any, holder: str) -> Undo:
     return back
 
 
-def permit_while_running(model: Any, holder: str) -> Undo:
+def lift_while_running(model: Any, holder: str, plan: int) -> Undo:
+    """Let this model run FlashAttention although an older plan, for it or what it is part of, bars
+    it on the thread.
+
+    Raises:
+        UnavailableError: this torch cannot let one model pass and stop the others.
+    """
+    if not guard.can_pass_through():
+        raise UnavailableError(
+            f"{holder} asks for FlashAttention where an older plan bars it, which needs torch 2.9",
+            remedy="Call undo() of the older plan first",
+        )
+    return _around_forward(model, guard.lift_thread, guard.unbar_thread, plan)
+
+
+def permit_while_running(model: Any, holder: str, plan: int) -> Undo:
     """Let this model run FlashAttention although the process bars it: `holder` overrides that.
 
     Raises:
@@ -136,18 +171,20 @@ def permit_while_running(model: Any, holder: str) -> Undo:
             f"{holder} overrides the process's request for one model, which needs torch 2.9",
             remedy="Override it for the process, with attnswitch.use(..., override=True)",
         )
-    return _around_forward(model, guard.permit_thread, guard.end_permit)
+    return _around_forward(model, guard.permit_thread, guard.end_permit, plan)
 
 
-def _around_forward(module: Any, before: Callable[[], None], after: Callable[[], None]) -> Undo:
+def _around_forward(
+    module: Any, before: Callable[[], None], after: Callable[[], None], plan: int
+) -> Undo:
     import torch
 
-    def enter(*_: Any) -> None:
-        if not torch.compiler.is_compiling():
+    def enter(module: Any, *_: Any) -> None:
+        if not torch.compiler.is_compiling() and module.__dict__.get(_NUMBER) == plan:
             before()
 
-    def leave(*_: Any) -> None:
-        if not torch.compiler.is_compiling():
+    def leave(module: Any, *_: Any) -> None:
+        if not torch.compiler.is_compiling() and module.__dict__.get(_NUMBER) == plan:
             after()
 
     handles = [

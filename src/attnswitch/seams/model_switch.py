@@ -9,7 +9,7 @@ run the model's own eager code gets its mask in that code's form (`own_eager`).
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -36,19 +36,26 @@ def carry_out(
     model: Any,
     modules: Mapping[str, Any],
     choices: Mapping[str, Choice],
-    entries: Iterable[Any],
+    entries: list[Any],
+    plan: int,
     undo: list[Undo],
 ) -> None:
     """Switch the sites of `model`; each step adds its way back to `undo` as it is taken.
 
-    `modules` are the sites' modules by path, `entries` those by which a run can enter the model.
+    `modules` are the sites' modules by path, `entries` those by which a run can enter the model,
+    `plan` is this plan's number. Where older plans stand, this one comes over them, also at the
+    sites that it leaves as the project wrote them.
 
     Raises:
         RequestError: a site is to keep a name whose masks do not fit the others'.
     """
+    older = [module for module in model.modules() if model_hooks.is_planned(module)]
+    over = bool(older)
     active = {path: c for path, c in choices.items() if _is_active(c)}
-    if not active:
+    if not active and not over:
         return
+    hooked = (*older, *entries, *(modules[path] for path in choices))
+    undo.append(model_hooks.number({id(module): module for module in hooked}.values(), plan))
     refusion.install()
     checkpointing.install()
     own = {p for p, c in active.items() if _runs_projects_function(modules[p], c)}
@@ -56,12 +63,13 @@ def carry_out(
         package.hold()
         undo.append(package.release)
     followed = {path: c for path, c in active.items() if path not in own}
-    _switch_interface(model, modules, choices, followed, undo)
-    for path, choice in active.items():
+    _switch_interface(model, modules, choices, followed, over, undo)
+    for path, choice in (choices if over else active).items():
         undo.append(model_hooks.mark(modules[path], choice))
+    for path, choice in active.items():
         if path in own or _site(choice).reach == "operator":
-            _switch_operator(modules[path], choice, undo)
-    _bar(modules, active, all(c.bars_flash for c in choices.values()), entries, undo)
+            _switch_operator(modules[path], choice, plan, undo)
+    _bar(modules, choices, entries, over, plan, undo)
 
 
 def _is_active(choice: Choice) -> bool:
@@ -80,7 +88,7 @@ def _runs_projects_function(module: Any, choice: Choice) -> bool:
     name of its own gets no mask from transformers unless the project sees to it; there the site is
     switched to SDPA and SDPA's mask, and that is said.
     """
-    asked = getattr(getattr(module, "config", None), "_attn_implementation", None)
+    asked = _projects_own_name(module)
     follows_table = _site(choice).reach == "interface" and choice.backend != "eager"
     if not follows_table or not is_projects_own(asked):
         return False
@@ -94,15 +102,20 @@ def _runs_projects_function(module: Any, choice: Choice) -> bool:
     return True
 
 
-def _switch_operator(module: Any, choice: Choice, undo: list[Undo]) -> None:
+def _projects_own_name(module: Any) -> str | None:
+    config = getattr(module, "config", None)
+    return None if config is None else model_hooks.projects_own_name(config)
+
+
+def _switch_operator(module: Any, choice: Choice, plan: int, undo: list[Undo]) -> None:
     operator.install()
-    undo.append(model_hooks.push_while_running(module, choice))
+    undo.append(model_hooks.push_while_running(module, choice, plan))
     by_hand = isinstance(module, torch.nn.MultiheadAttention)
     if by_hand:
-        undo.append(model_hooks.close_fast_path(module))
+        undo.append(model_hooks.close_fast_path(module, plan))
     others = [c for c in choice.possible if family_of(c.backend) != "standard"]
     if by_hand and others:
-        undo.append(model_hooks.refuse_weights(module, others[0]))
+        undo.append(model_hooks.refuse_weights(module, others[0], plan))
 
 
 def _switch_interface(
@@ -110,19 +123,23 @@ def _switch_interface(
     modules: Mapping[str, Any],
     choices: Mapping[str, Choice],
     active: Mapping[str, Choice],
+    over: bool,
     undo: list[Undo],
 ) -> None:
     names = _names(active)
-    if not names:
-        return
-    interface.hold()
-    undo.append(interface.release)
+    if names:
+        interface.hold()
+        undo.append(interface.release)
     renamed = {id(getattr(modules[path], "config", None)) for path in names}
     for path, choice in choices.items():
         left_alone = any(possible.backend == "auto" for possible in choice.possible)
-        config = getattr(modules[path], "config", None)
-        if left_alone and _site(choice).reach == "interface" and id(config) in renamed:
-            _keep_projects_own(modules[path], path, choice, undo)
+        if not left_alone or _site(choice).reach != "interface":
+            continue
+        own = _projects_own_name(modules[path])
+        if id(getattr(modules[path], "config", None)) in renamed:
+            _keep_projects_own(modules[path], own, path, choice, undo)
+        elif over and own is not None:
+            names[path] = own  # an older plan may have written another
     undo.append(model_hooks.rename(model, names))
 
 
@@ -136,9 +153,10 @@ def _names(active: Mapping[str, Choice]) -> dict[str, str]:
     return {path: "eager" if path in plain else "sdpa" for path in sites}
 
 
-def _keep_projects_own(module: Any, path: str, choice: Choice, undo: list[Undo]) -> None:
+def _keep_projects_own(
+    module: Any, own: str | None, path: str, choice: Choice, undo: list[Undo]
+) -> None:
     """A site whose choice may be the project's own, under a name that is rewritten for others."""
-    own = getattr(module.config, "_attn_implementation", None)
     if own == "eager":
         undo.append(own_eager.remember(module))
     elif own not in (None, "sdpa"):
@@ -151,22 +169,29 @@ def _keep_projects_own(module: Any, path: str, choice: Choice, undo: list[Undo])
 
 def _bar(
     modules: Mapping[str, Any],
-    active: Mapping[str, Choice],
-    everywhere: bool,
-    entries: Iterable[Any],
+    choices: Mapping[str, Choice],
+    entries: list[Any],
+    over: bool,
+    plan: int,
     undo: list[Undo],
 ) -> None:
-    """Bar FlashAttention while the model runs or, where some sites may use it, at the others."""
-    first = next(iter(active.values()))
-    if everywhere:
-        intent.begin_barring_plan(active)
-        undo.append(lambda: intent.end_barring_plan(active))
+    """Bar FlashAttention while the model runs or, where some sites may use it, at the others.
+
+    `over`: there may be older plans that bar it while the model, or what it is part of, runs.
+    """
+    first = next(iter(choices.values()))
+    if all(choice.bars_flash for choice in choices.values()):
+        intent.begin_barring_plan(choices)
+        undo.append(lambda: intent.end_barring_plan(choices))
         for entry in entries:
-            undo.append(model_hooks.bar_while_running(entry, _holder(first)))
+            undo.append(model_hooks.bar_while_running(entry, _holder(first), plan))
         return
-    for path, choice in active.items():
+    if over:
+        for entry in entries:
+            undo.append(model_hooks.lift_while_running(entry, _holder(first), plan))
+    for path, choice in choices.items():
         if choice.bars_flash:
-            undo.append(model_hooks.bar_while_running(modules[path], _holder(choice)))
+            undo.append(model_hooks.bar_while_running(modules[path], _holder(choice), plan))
 
 
 def _holder(choice: Choice) -> str:

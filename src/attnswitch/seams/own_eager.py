@@ -14,6 +14,7 @@ import torch
 
 from attnswitch.backends import eager
 from attnswitch.errors import UnavailableError
+from attnswitch.seams import overlay
 
 # Written on a module whose project asked for eager code, where the name was rewritten for others.
 _MARK = "_attnswitch_projects_own"
@@ -21,8 +22,7 @@ _MARK = "_attnswitch_projects_own"
 
 def remember(module: Any) -> Callable[[], None]:
     """Note that the project's own choice at this site is its eager code; returns the way back."""
-    module.__dict__[_MARK] = True
-    return lambda: module.__dict__.pop(_MARK, None)
+    return overlay.put(module, _MARK, True)
 
 
 def is_projects_own(module: Any) -> bool:
