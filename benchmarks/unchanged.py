@@ -3,7 +3,7 @@
     python benchmarks/unchanged.py                 makes runs until there are enough, and checks
     python benchmarks/unchanged.py --runs 24       to see that it works
 
-Each run is a fresh process that times attention of 512 tokens under `flash` and `standard`. Every
+Each run is a fresh process that times attention of 256 tokens under `flash` and `standard`. Every
 ten runs in a row are checked against the ten before them, as a nightly job does: 119 runs make 100
 checks. Nothing changed, so each alarm is false. Exit status 1 where more than 5 in 100 alarm.
 The record is kept: stopped at any time, it goes on where it was.
@@ -24,9 +24,9 @@ from attnswitch.record.store import open_record
 A_SIDE = 10
 ALLOWED = 0.05
 RUN = [
-    "bench", "--geometry", "llava-onevision-0.5b", "--attention-only", "--tokens", "512",
+    "bench", "--geometry", "llava-onevision-0.5b", "--attention-only", "--tokens", "256",
     "--phase", "prefill", "--dtype", "float32", "--backends", "flash", "standard",
-    "--rounds", "8", "--seconds", "3", "--no-memory",
+    "--rounds", "8", "--seconds", "2", "--no-memory",
 ]  # fmt: skip
 
 

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 import attnswitch
-from attnswitch.errors import ForbiddenError
+from attnswitch import guard
+from attnswitch.errors import ForbiddenError, UnavailableError
 from attnswitch.seams import overlay
 from tests.core import tiny_llava
 from tests.core.observer import BLOCKWISE, FLASH, MATH, attention_operators
@@ -147,6 +148,18 @@ def test_a_copy_of_a_switched_model_obeys_the_plan_and_a_newer_one(model):
             assert seen(other) == {FLASH: SITES}
             assert seen(model) == {BLOCKWISE: SITES}
         assert seen(other) == {BLOCKWISE: SITES}
+
+
+def test_a_torch_that_cannot_let_one_model_pass_says_so(model, monkeypatch):
+    with attnswitch.apply(model, "standard"):
+        before = left_on(model)
+        monkeypatch.setattr(guard, "can_pass_through", lambda: False)
+        with pytest.raises(UnavailableError, match="which needs torch 2.9") as refused:
+            attnswitch.apply(model, "flash")
+        assert "Call undo() of the older plan first" in str(refused.value)
+        monkeypatch.undo()
+        assert left_on(model) == before
+        assert seen(model) == {BLOCKWISE: SITES}
 
 
 class Target:
