@@ -106,7 +106,21 @@ def substitute(text: str, variables: dict[str, str]) -> str:
 
 def words_of(line: str) -> list[str]:
     """Split a shell line into words; a line that shlex refuses is split at blanks."""
+    line = without_comment(line)
     try:
-        return shlex.split(line, comments=True)
+        return shlex.split(line)
     except ValueError:
         return line.split()
+
+
+def without_comment(line: str) -> str:
+    """A line up to its comment, which begins at the start of a word: not in `${#array[@]}`."""
+    quote = ""
+    for index, sign in enumerate(line):
+        if quote:
+            quote = "" if sign == quote else quote
+        elif sign in "\"'" and line[index - 1 : index] != "\\":
+            quote = sign
+        elif sign == "#" and (index == 0 or line[index - 1].isspace()):
+            return line[:index]
+    return line
