@@ -213,7 +213,11 @@ def _rivals(certain: list[Event], off: list[Event], picks: set[Literal]) -> list
     """The loads to weigh against: unconditional ones, and in the same files if there are any."""
     files = {e.at.path for e in certain}
     opposite = {lit.inverse() for lit in picks} | picks
-    plain = [e for e in off if not set(symbols(e.guard)) - opposite]
+    places: dict[Line, list[Event]] = {}
+    for event in off:
+        places.setdefault(event.at, []).append(event)
+    loads = [e for events in places.values() for e in simplified(events)]
+    plain = [e for e in loads if not set(symbols(e.guard)) - opposite]
     return [e for e in plain if e.at.path in files] or plain
 
 

@@ -23,7 +23,7 @@ DISTRIBUTION = re.compile(
 
 #: Names whose value is the name of an implementation: "flash_attention_2", "sdpa", "eager" ...
 SETTING = re.compile(
-    r"^_?(?:\w+_)?(?:attn|attention)_(?:impl(?:ementation)?|implem|backend|class_name)"
+    r"^_?(?:\w+_)?(?:attn|attention)_(?:impl(?:e|em|ementation)?|backend|class_name)"
     r"(?:_internal|_\w*)?$",
     re.IGNORECASE,
 )
@@ -96,6 +96,8 @@ _LANGUAGE = re.compile(
     r"|lm_|_lm|base_model",
     re.IGNORECASE,
 )
+#: Variables that hold the name or the path of a vision tower.
+_TOWER = re.compile(r"^(?:mm_)?vision_tower(?:_name|_path|_name_or_path|_cfg)?$")
 #: Classes with a from_pretrained that loads no model.
 _NO_MODEL = re.compile(
     r"Tokenizer|Processor|Config|FeatureExtractor|Peft|Scheduler|Dataset|Image|Vae|VAE|Diffusion"
@@ -204,6 +206,13 @@ def role_of(text: str) -> str | None:
     if _VISION.search(text) or _VIT.search(text):
         return "vision_tower"
     return "language_model" if _LANGUAGE.search(text) else None
+
+
+@cache
+def tower_option(name: str) -> str | None:
+    """The option that gives the vision tower of this variable: `vision_tower_name` and its kin."""
+    match = _TOWER.match(name)
+    return "vision_tower" if match else None
 
 
 @cache

@@ -9,9 +9,21 @@ from attnswitch.source.flow.events import Event
 from attnswitch.source.flow.expressions import Expressions
 from attnswitch.source.flow.families import families
 from attnswitch.source.flow.machine import Given
-from attnswitch.source.flow.values import Chosen, Function, Guard, Instance, Literal, Value
+from attnswitch.source.flow.values import (
+    ALWAYS,
+    Chosen,
+    Function,
+    Guard,
+    Instance,
+    Literal,
+    Value,
+    possible,
+)
 from attnswitch.source.project import FunctionNode, Symbol, find_method
 from attnswitch.source.records import Line
+
+#: Ways to make objects of one class that are kept apart, for each choice of a user.
+_MOST_WAYS = 4
 
 
 def registered_name(symbol: Symbol) -> str:
@@ -24,16 +36,24 @@ def registered_name(symbol: Symbol) -> str:
     return symbol.dotted
 
 
+def _tells_more(guard: Guard, known: list[Guard]) -> bool:
+    """True for conditions worth keeping: a few ways there, and some for each choice of a user."""
+
+    def chosen(conditions: Guard) -> Guard:
+        return frozenset(lit for lit in conditions if lit.kind != "branch")
+
+    if guard in known or len(known) >= 3 * _MOST_WAYS:
+        return False
+    return sum(chosen(other) == chosen(guard) for other in known) < _MOST_WAYS
+
+
 class Objects(Expressions):
     """Creates objects, and runs what nobody in the tree calls but somebody outside it will."""
 
     def create(self, symbol: Symbol, arguments: Given, at: Line) -> Value:
         """Create an object: run the constructor, and note the class for its other methods."""
         instance = Instance(symbol)
-        record = self.state.built.setdefault(symbol.key, (symbol, [], at))
-        guard = self.state.outer | self.state.guard
-        if guard not in record[1] and len(record[1]) < 4:
-            record[1].append(guard)
+        self.note_made(symbol, ALWAYS, at)
         for parent in self.ancestry(symbol):
             assert isinstance(parent.node, ast.ClassDef)
             constructor = find_method(parent.node, "__init__")
@@ -44,6 +64,14 @@ class Objects(Expressions):
         else:
             self._set_fields(symbol, arguments)
         return instance
+
+    def note_made(self, symbol: Symbol, conditions: Guard, at: Line) -> None:
+        """Note an object made here, under conditions besides those of this moment."""
+        known = self.state.built.setdefault(symbol.key, (symbol, [], at))[1]
+        here = self.state.guard | conditions
+        self.state.made.setdefault((symbol, here), at)
+        if possible(everywhere := self.state.outer | here) and _tells_more(everywhere, known):
+            known.append(everywhere)
 
     def _set_fields(self, symbol: Symbol, arguments: Given) -> None:
         for name, value in arguments[1].items():
@@ -71,8 +99,13 @@ class Objects(Expressions):
         if self._called_by_its_keeper(symbol):
             return
         self.state.maker = made.path
+        before = set(self.state.visited) if len(guards) > 1 else set()
         for guard in guards:
+            after = self.state.visited
+            if guard != guards[0]:  # the same methods again, under other conditions
+                self.state.visited = set(before)
             self._all_methods(symbol, guard)
+            self.state.visited |= after
 
     def keep(self, keeper: Symbol, attribute: str, kept: Symbol) -> None:
         """Note that objects of one class hold an object of another in an attribute."""
