@@ -266,3 +266,181 @@ def test_a_script_that_counts_its_gpus_or_is_padded_is_read_to_its_end(padding, 
     found = entries(tree(files))
     assert (found["evaluate.py"].flash, found["evaluate.py"].default) == ("depends", "off")
     assert found["a.sh"].flash == "on"
+
+
+WRAPPED = """\
+import types
+
+from transformers import AutoModelForCausalLM
+from flash_attn import flash_attn_func
+
+
+class Fused:
+    def __init__(self, model):
+        def forward(attn, q):
+            return self.attend(attn, q)
+
+        attn = model.layers[0].self_attn
+        attn.forward = types.MethodType(forward, attn)
+
+    def attend(self, attn, q):
+        if attn.config._attn_implementation == "flash_attention_2":
+            return flash_attn_func(q, q, q)
+        return q @ q
+
+
+if __name__ == "__main__":
+    Fused(AutoModelForCausalLM.from_pretrained("x"{asked}))
+"""
+
+
+@pytest.mark.parametrize(
+    ("asked", "flash"), [("", "off"), (', attn_implementation="flash_attention_2"', "on")]
+)
+def test_a_patch_runs_what_the_functions_it_wraps_run(asked, flash, tree):
+    entry = entries(tree({"infer.py": WRAPPED.replace("{asked}", asked)}))["infer.py"]
+    assert entry.flash == flash
+
+
+def test_a_patch_of_the_function_behind_a_request_asks_for_nothing(tree):
+    text = (
+        "import transformers\n\nraw = transformers.modeling_flash_attention_utils\n\n\n"
+        "def packed(*args):\n    return raw._flash_attention_forward(*args)\n\n\n"
+        "transformers.modeling_flash_attention_utils._flash_attention_forward = packed\n"
+        'model = transformers.AutoModelForCausalLM.from_pretrained("x")\nprint(model.generate(1))\n'
+    )
+    assert entries(tree({"infer.py": text}))["infer.py"].flash == "off"
+
+
+SCORES = """\
+from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
+
+if __name__ == "__main__":
+    {model}
+    AutoModelForSequenceClassification.from_pretrained("y", attn_implementation="fa2")
+"""
+
+
+@pytest.mark.parametrize(
+    ("model", "flash"), [('AutoModelForCausalLM.from_pretrained("x")', "off"), ("pass", "on")]
+)
+def test_a_model_that_scores_answers_is_not_the_one_that_gives_them(model, flash, tree):
+    assert entries(tree({"train.py": SCORES.replace("{model}", model)}))["train.py"].flash == flash
+
+
+@pytest.mark.parametrize(
+    ("name", "vision"),
+    [("Qwen2VLForConditionalGeneration", "on"), ("LlavaForConditionalGeneration", "off")],
+)
+def test_before_all_parts_followed_some_did(name, vision, tree):
+    files = {
+        "infer.py": WHOLE.replace("{name}", name),
+        "requirements.txt": "transformers==4.45.2\n",
+    }
+    assert entries(tree(files))["infer.py"].vision_tower == vision
+
+
+LOADERS = {
+    "loaders/__init__.py": (
+        "LOADERS = {}\n\n\ndef register_loader(name):\n    def put(cls):\n"
+        "        LOADERS[name] = cls\n        return cls\n    return put\n\n\n"
+        "from . import small\n"
+    ),
+    "loaders/base.py": (
+        "class Loader:\n    def __init__(self, path, use_flash_attn=False):\n"
+        "        self.path = path\n        self.wanted = dict(device_map=None)\n"
+        "        if use_flash_attn:\n"
+        "            self.wanted['attn_implementation'] = 'flash_attention_2'\n"
+    ),
+    "loaders/small.py": (
+        "from transformers import AutoModelForCausalLM\nfrom . import register_loader\n"
+        "from .base import Loader\n\n\n@register_loader('small')\nclass Small(Loader):\n"
+        "    def load(self):\n"
+        "        return AutoModelForCausalLM.from_pretrained(self.path, **self.wanted)\n"
+    ),
+    "train.py": (
+        "import argparse\nfrom loaders import LOADERS\n\nparser = argparse.ArgumentParser()\n"
+        'parser.add_argument("--family")\n'
+        'parser.add_argument("--use_flash_attn", action="store_true")\n'
+        "args = parser.parse_args()\n"
+        'LOADERS[args.family]("x", use_flash_attn=args.use_flash_attn).load()\n'
+    ),
+    "webui.py": (
+        'import subprocess\n\nif __name__ == "__main__":\n'
+        '    subprocess.Popen(["python", "train.py", "--family", "small"])\n'
+    ),
+}
+
+
+def test_a_table_that_decorators_fill_is_followed_and_a_started_program_is_given_no_more(tree):
+    found = entries(tree(LOADERS))
+    assert (found["train.py"].flash, found["train.py"].default) == ("depends", "off")
+    assert "use_flash_attn" in found["train.py"].depends_on
+    assert found["webui.py"].flash == "off"
+
+
+ACTORS = """\
+import ray
+from transformers import AutoModelForCausalLM
+
+
+@ray.remote(num_gpus=1)
+class Actor:
+    def __init__(self, rank):
+        self.rank = rank
+
+    def open(self, path):
+        AutoModelForCausalLM.from_pretrained(path, attn_implementation="flash_attention_2")
+
+
+class Group:
+    def __init__(self, kind, count):
+        self.kind = kind
+        self.start(count)
+
+    def start(self, count):
+        self.all = [self.kind.options(num_cpus=1).remote(i) for i in range(count)]
+        first = self.kind.options(num_cpus=1).remote(0)
+        self.all.append(first)
+
+    def open(self, path):
+        return [one.open.remote(path) for one in self.all]
+
+
+if __name__ == "__main__":
+    Group(Actor, 8).open("x")
+"""
+
+
+def test_actors_that_a_group_starts_are_followed(tree):
+    assert entries(tree({"train.py": ACTORS}))["train.py"].flash == "on"
+
+
+def test_a_command_that_a_script_keeps_in_a_document_is_read(tree):
+    script = (
+        "read -r -d '' command <<EOF\nevaluate \\\n   --attn_imple flash_attention_2 \\\n"
+        "   --chunks 4\nEOF\n\nif true; then\n    torchrun --module $command\nfi\n"
+    )
+    found = entries(tree({"evaluate.py": SWITCHED, "a.sh": script}))
+    assert (found["a.sh"].flash, found["a.sh"].line) == ("on", 8)
+
+
+def test_classes_that_a_package_imports_by_a_text_are_found(tree):
+    files = {
+        "pack/__init__.py": (
+            'MODELS = {"tall": "TallModel"}\nfor name, classes in MODELS.items():\n'
+            '    exec(f"from .models.{name} import {classes}")\n'
+        ),
+        "pack/models/tall.py": (
+            "from transformers import CLIPVisionModel, PreTrainedModel\n\n\n"
+            "class TallModel(PreTrainedModel):\n    def __init__(self, config):\n"
+            "        config._attn_implementation = 'flash_attention_2'\n"
+            "        self.tower = CLIPVisionModel.from_pretrained('y', attn_implementation='fa2')\n"
+        ),
+        "infer.py": (
+            "from pack import TallModel\n\nmodel = TallModel.from_pretrained('x')\n"
+            "print(model.generate(1))\n"
+        ),
+    }
+    entry = entries(tree(files))["infer.py"]
+    assert (entry.language_model, entry.vision_tower) == ("on", "on")

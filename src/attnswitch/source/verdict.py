@@ -66,7 +66,7 @@ def judge(events: list[Event], role: str) -> Answer:
     """The verdict for the language model or the vision tower."""
     kinds = {"load", "write", "patch", "call"}
     mine = _with_needed_packages(events, [e for e in events if e.role == role and e.kind in kinds])
-    mine = _without_mpt(mine)
+    mine = _without_judges(_without_mpt(mine))
     answer = Answer()
     answer.loads = any(e.kind in {"load", "patch"} for e in mine) or any(
         e.kind == "call" for e in mine
@@ -241,6 +241,12 @@ def _without_mpt(events: list[Event]) -> list[Event]:
             lit.kind == "branch" and not lit.negated and "'mpt'" in lit.name for lit in e.guard
         )
     ]
+    return others if any(e.kind == "load" for e in others) else events
+
+
+def _without_judges(events: list[Event]) -> list[Event]:
+    """Leave models that only score what others write out, where others are loaded too."""
+    others = [e for e in events if e.detail != "AutoModelForSequenceClassification"]
     return others if any(e.kind == "load" for e in others) else events
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 
 from attnswitch.source import words
 from attnswitch.source.flow import truth as truths
@@ -258,6 +259,8 @@ class Calls(Methods, Outside, Described):
                     self.enter(wrapper, ([], {}, True), at, follow=True)
             elif isinstance(value, (Mapping, Choice)):
                 self.build_described(value, at)
+            elif isinstance(value, Class) and _runs_elsewhere(value.symbol):
+                self.create(value.symbol, ([], {}, True), at)
 
     def bind_import(
         self, node: ast.Import | ast.ImportFrom, alias: ast.alias, frame: Frame
@@ -297,3 +300,9 @@ def _spread(value: Value) -> Mapping:
         held = [(g, m.get(key) or Const(None)) for g, m in maps]
         joined = joined.put(key, choose(held))
     return joined
+
+
+def _runs_elsewhere(symbol: Symbol) -> bool:
+    """True for a class decorated with `@ray.remote(…)`: whoever is handed it starts it."""
+    decorators = getattr(symbol.node, "decorator_list", [])
+    return any(re.search(r"\bremote\b", ast.unparse(d)) for d in decorators)

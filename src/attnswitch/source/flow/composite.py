@@ -20,15 +20,22 @@ _NAMES = re.compile(
 _MODELS = re.compile(r"^\w*(?:VL|Llava\w*|PaliGemma)Model$")
 #: The versions of transformers since which parts follow, and `Qwen2VLModel` has a tower.
 PARTS_FOLLOW, MODELS_ARE_WHOLE = (4, 46), (4, 52)
+#: Those whose tower followed from the first version on.
+_ALWAYS = re.compile(r"^(?:Qwen2\w*VL|Mllama|Idefics[23])")
 #: The names of parts of such models, which are no whole ones.
 _PART = re.compile(r"Text|Vision(?!2)|Visual|PreTrained")
 _SETTING = "_attn_implementation"
 
 
-def holds_a_tower(dotted: str) -> bool:
-    """True for a class of transformers that makes its own vision tower."""
+def holds_a_tower(dotted: str, new: bool) -> bool:
+    """True for a class of transformers whose vision tower follows it.
+
+    `new`: in the versions in which parts follow; before, some classes saw to it themselves.
+    """
     head, _, last = dotted.rpartition(".")
-    return head.split(".")[0] == "transformers" and bool(_NAMES.match(last)) and not _part(last)
+    if head.split(".")[0] != "transformers" or not (new or _ALWAYS.match(last)):
+        return False
+    return bool(_NAMES.match(last)) and not _part(last)
 
 
 def named_a_whole_model(name: str) -> bool:

@@ -28,7 +28,7 @@ _LOADS = re.compile(
 )
 _LOADING = frozenset(
     {"from_pretrained", "from_config", "_from_config", "add_argument", "parse_args"}
-    | {"HfArgumentParser"}
+    | {"HfArgumentParser", "remote"}
 )
 _GENERIC = frozenset(
     {"__init__", "forward", "__call__", "get", "run", "main", "update", "load", "build", "setup"}

@@ -101,8 +101,9 @@ class Loads(Expressions):
 
     def _holds_a_tower(self, receiver: Value) -> bool:
         """True for a vision-language class of transformers, and for one of the tree built on it."""
+        new = self.knowledge.since(*PARTS_FOLLOW)
         if isinstance(receiver, External):
-            return holds_a_tower(receiver.dotted)
+            return holds_a_tower(receiver.dotted, new)
         if not isinstance(receiver, (Class, Instance)):
             return False
         bases = [
@@ -111,7 +112,7 @@ class Loads(Expressions):
             if isinstance(symbol.node, ast.ClassDef) and symbol.module is not None
             for base in symbol.node.bases
         ]
-        return any(b and b.kind == "external" and holds_a_tower(b.dotted) for b in bases)
+        return any(b and b.kind == "external" and holds_a_tower(b.dotted, new) for b in bases)
 
     def _built_from(self, receiver: Value, arguments: Given, node: ast.Call, frame: Frame) -> None:
         if isinstance(receiver, External) and receiver.dotted.split(".")[-1] == "AutoModel":

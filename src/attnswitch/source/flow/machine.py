@@ -62,6 +62,10 @@ class Machine(ABC):
         """Create an object of a class of the tree."""
 
     @abstractmethod
+    def registered_in(self, table: str) -> Value:
+        """One of what decorators put into a table of the tree."""
+
+    @abstractmethod
     def note_made(self, symbol: Symbol, conditions: Guard, at: Line) -> None:
         """Note an object made here, under conditions besides those of this moment."""
 

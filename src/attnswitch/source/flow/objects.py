@@ -17,6 +17,7 @@ from attnswitch.source.flow.values import (
     Instance,
     Literal,
     Value,
+    choose,
     possible,
 )
 from attnswitch.source.project import FunctionNode, Symbol, find_method
@@ -121,6 +122,25 @@ class Objects(Expressions):
             if isinstance(method, (ast.FunctionDef, ast.AsyncFunctionDef))
             and attribute in self._calls_itself(method)
         )
+
+    def registered_in(self, table: str) -> Value:
+        """One of the definitions whose decorator puts them into this dictionary."""
+        found: list[tuple[Guard, Value]] = []
+        for symbol in self.state.registered:
+            if self._puts_into(symbol, table.split(".")[-1]):
+                chosen = Literal("model", f"the model {registered_name(symbol)}", "is chosen")
+                found.append((frozenset({chosen}), self.symbol_value(symbol)))
+        return choose(found)
+
+    def _puts_into(self, symbol: Symbol, table: str) -> bool:
+        """True if the decorator of a definition assigns to an entry of a dictionary."""
+        for decorator in getattr(symbol.node, "decorator_list", []):
+            called = decorator.func if isinstance(decorator, ast.Call) else decorator
+            by = self.project.resolve_anywhere(symbol.module, called) if symbol.module else None
+            body = by.node if by is not None and by.kind == "function" else None
+            if body is not None and f"{table}[" in ast.unparse(body):
+                return True
+        return False
 
     def build_registered(self) -> None:
         """Build what decorators put into registries, each under the condition that it is chosen."""

@@ -37,8 +37,10 @@ from attnswitch.source.mechanisms.patches import (
 from attnswitch.source.project import dotted_text
 from attnswitch.source.records import Line
 
-#: Classes of transformers that a model is made with only where FlashAttention is asked for.
-_CHOSEN_CLASS = re.compile(r"^transformers\..*FlashAttention2?$")
+#: What transformers runs only where FlashAttention is asked for: a method of a class, a function.
+_CHOSEN_CLASS = re.compile(
+    r"^transformers\.(?:.*FlashAttention2?\.\w+|.*\._?flash_attention_forward)$"
+)
 
 
 class Targets(Calls):
@@ -119,15 +121,16 @@ class Targets(Calls):
             return
         role = replaced_role(self.project, frame.module, target)
         where = line_of(frame, target)
-        chosen = self._where_chosen(target.value, frame)
+        chosen = self._where_chosen(target, frame)
         runs = {(e.family, e.guard) for e in self._kernels_of(source, where, frame)}
         for kernel, guard in sorted(runs or {(family, ALWAYS)}, key=str):
             self.state.record(Event("patch", kernel, where, role, guard | chosen, name))
 
-    def _where_chosen(self, patched: ast.expr, frame: Frame) -> Guard:
+    def _where_chosen(self, target: ast.Attribute, frame: Frame) -> Guard:
         """`LlamaFlashAttention2.forward = f` matters where a model is asked for that class."""
-        owner = self.evaluate(patched, frame)
-        if isinstance(owner, External) and _CHOSEN_CLASS.search(owner.dotted):
+        owner = self.evaluate(target.value, frame)
+        name = f"{owner.dotted}.{target.attr}" if isinstance(owner, External) else ""
+        if _CHOSEN_CLASS.search(name):
             return frozenset({Literal("config", "_attn_implementation", "== 'flash_attention_2'")})
         return ALWAYS
 
@@ -138,7 +141,7 @@ class Targets(Calls):
             return []
         saved = self.state.events, self.state.guard
         self.state.events, self.state.guard = [], ALWAYS
-        self.enter(function, ([], {}, True), where)
+        self.enter(function, ([], {}, True), where, follow=True)
         found = [e for e in self.state.events if e.kind == "call"]
         self.state.events, self.state.guard = saved
         return found
