@@ -45,6 +45,8 @@ class Calls(Methods, Outside, Described):
     def call(self, node: ast.Call, frame: Frame) -> Value:
         """Evaluate a call under the conditions of each function it may reach."""
         function = self.evaluate(node.func, frame)
+        if isinstance(function, Unknown) and isinstance(node.func, ast.Subscript):
+            function = self._from_a_table(node.func, node, frame) or function
         arguments = self._arguments(node, frame)
         name = dotted_text(node.func).split(".")[-1]
         special = self._method(node, name, function, arguments, frame)
@@ -58,6 +60,13 @@ class Calls(Methods, Outside, Described):
             results.append((guard, self._one(item, node, name, arguments, frame)))
             self.state.guard = saved
         return choose(results)
+
+    def _from_a_table(self, entry: ast.Subscript, node: ast.Call, frame: Frame) -> Value | None:
+        """`LOADERS[family](path, use_flash_attn=x)`, of a table that decorators fill."""
+        handed = bool(node.args or node.keywords)
+        if handed and self.evaluate(entry.value, frame) == Mapping():
+            return self.registered_in(dotted_text(entry.value))
+        return None
 
     def _arguments(self, node: ast.Call, frame: Frame) -> Given:
         positional: list[Value] = []

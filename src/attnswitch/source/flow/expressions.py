@@ -203,8 +203,6 @@ class Expressions(Operators):
             return base.get(key.value) or UNKNOWN
         if isinstance(base, Chosen) and base.derived:
             return base
-        if base == Mapping():
-            return self.registered_in(dotted_text(node.value))
         if isinstance(base, Mapping) and len(base.items) > MOST_ALTERNATIVES:
             return one_of_many(base)
         if isinstance(base, Mapping) and base.items:
