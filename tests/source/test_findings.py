@@ -247,3 +247,9 @@ def test_an_option_whose_name_is_cut_short_is_found_with_the_script_that_gives_i
         ("a.sh", "shell-flag"),
         ("train.py", "option"),
     ]
+
+
+def test_a_switch_named_after_the_function_of_pytorch_speaks_of_sdpa(tree):
+    text = "def f(use_pt_scaled_dot_product_attention=False):\n    return g(use_pt_scaled_dot_product_attention)\n"
+    (found,) = scan(tree({"m.py": text})).findings
+    assert (found.mechanism, found.target) == ("own-boolean", "sdpa")

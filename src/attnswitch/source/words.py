@@ -31,7 +31,7 @@ SETTING = re.compile(
 SWITCH = re.compile(
     r"(?:flash_?attn|flash_?attention|flash_?att\b|use_flash|with_flash|enable_flash"
     r"|disable_flash|no_flash|flash_sdp|mem_efficient_sdp|xformers|^(?:use_|enable_)?xattn$"
-    r"|use_sdpa|use_sdp\b"
+    r"|use_sdpa|use_sdp\b|use_(?:\w+_)?scaled_dot_product"
     r"|use_memory_efficient_att|memory_efficient_attention|use_mem_eff|fused_attn)",
     re.IGNORECASE,
 )
@@ -154,7 +154,7 @@ def switch_target(name: str) -> str:
     low = name.lower()
     if "xformers" in low or "xattn" in low or "mem_eff" in low or "memory_efficient" in low:
         return "xformers"
-    if ("sdp" in low or "fused_attn" in low) and "flash" not in low:
+    if ("sdp" in low or "scaled_dot" in low or "fused_attn" in low) and "flash" not in low:
         return "sdpa"
     return "flash"
 
