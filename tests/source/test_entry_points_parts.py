@@ -444,3 +444,31 @@ def test_classes_that_a_package_imports_by_a_text_are_found(tree):
     }
     entry = entries(tree(files))["infer.py"]
     assert (entry.language_model, entry.vision_tower) == ("on", "on")
+
+
+POOL = """\
+import functools
+from multiprocessing import Pool
+
+from transformers import AutoModelForCausalLM
+
+
+def run(rank, size):
+    AutoModelForCausalLM.from_pretrained("x", attn_implementation="flash_attention_2")
+
+
+def main():
+    filled = functools.partial(run, size=8)
+    with Pool(8) as pool:
+        pool.map(filled, range(8))
+
+
+if __name__ == "__main__":
+    main()
+"""
+
+
+def test_a_function_with_arguments_filled_in_is_followed_into_a_pool(tree):
+    files = {"deep/evaluate.py": POOL, "a.sh": "python /deep/evaluate.py\n"}
+    found = entries(tree(files))
+    assert (found["deep/evaluate.py"].flash, found["a.sh"].flash) == ("on", "on")

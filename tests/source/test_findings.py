@@ -59,6 +59,7 @@ NOT_FINDINGS = {
     "reading what somebody set, or an empty text": (
         "def f(k):\n    return 'flash' in k.get('attn_implementation', '')\n"
     ),
+    "infused is not fused": "def f(position_infused_attn=False):\n    return position_infused_attn\n",
     "a dataset flag": "load(image_folder='x', attention_mask=m, attn_dropout=0.1)\n",
 }
 

@@ -32,7 +32,7 @@ SWITCH = re.compile(
     r"(?:flash_?attn|flash_?attention|flash_?att\b|use_flash|with_flash|enable_flash"
     r"|disable_flash|no_flash|flash_sdp|mem_efficient_sdp|xformers|^(?:use_|enable_)?xattn$"
     r"|use_sdpa|use_sdp\b|use_(?:\w+_)?scaled_dot_product"
-    r"|use_memory_efficient_att|memory_efficient_attention|use_mem_eff|fused_attn)",
+    r"|use_memory_efficient_att|memory_efficient_attention|use_mem_eff|(?<![a-z])fused_attn)",
     re.IGNORECASE,
 )
 #: Looks like a switch, and is none: internals, statistics, capability tests, file names.

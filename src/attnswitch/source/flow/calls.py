@@ -262,7 +262,9 @@ class Calls(Methods, Outside, Described):
         So is the function that such a function gives back: a wrapper around the original.
         """
         for value in (*arguments[0], *arguments[1].values()):
-            if isinstance(value, Function):
+            if isinstance(value, Bound) and isinstance(value.function, Function):
+                self.enter(value.function, (list(value.args), dict(value.keywords), True), at)
+            elif isinstance(value, Function):
                 wrapper = self.enter(value, ([], {}, True), at)
                 if isinstance(wrapper, Function):
                     self.enter(wrapper, ([], {}, True), at, follow=True)

@@ -195,9 +195,10 @@ class Knowledge:
                 if parent not in reached:
                     reached.add(parent)
                     todo.append(parent)
-            for name in called:
+            near = [n for n in parts if len(parts) == 1 and n in _GENERIC]  # in its own file
+            for name in (*called, *near):
                 for user in users.get(name, ()):
-                    if user not in reached:
+                    if user not in reached and (name not in near or user[0] == path):
                         reached.add(user)
                         todo.append(user)
         return reached
