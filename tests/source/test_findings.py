@@ -56,6 +56,10 @@ NOT_FINDINGS = {
         "def f(flash_memory_length):\n    assert flash_memory_length % 2 == 0, 'even'\n"
     ),
     "a path patched by name that is no attention": "manager.patch('models.llama.LlamaMLP.forward', f)\n",
+    "reading what somebody set, or an empty text": (
+        "def f(k):\n    return 'flash' in k.get('attn_implementation', '')\n"
+    ),
+    "infused is not fused": "def f(position_infused_attn=False):\n    return position_infused_attn\n",
     "a dataset flag": "load(image_folder='x', attention_mask=m, attn_dropout=0.1)\n",
 }
 
@@ -235,3 +239,18 @@ def test_the_guard_of_a_local_import_counts(tree):
     }
     found = {(f.path, f.mechanism) for f in scan(tree(files)).findings}
     assert ("p/model.py", "guarded-import") in found
+
+
+def test_an_option_whose_name_is_cut_short_is_found_with_the_script_that_gives_it(tree):
+    text = "p.add_argument('--attn_imple', choices=['eager', 'sdpa'], default='eager')\n"
+    found = scan(tree({"train.py": text, "a.sh": "python train.py --attn_imple=sdpa\n"})).findings
+    assert [(f.path, f.mechanism) for f in found] == [
+        ("a.sh", "shell-flag"),
+        ("train.py", "option"),
+    ]
+
+
+def test_a_switch_named_after_the_function_of_pytorch_speaks_of_sdpa(tree):
+    text = "def f(use_pt_scaled_dot_product_attention=False):\n    return g(use_pt_scaled_dot_product_attention)\n"
+    (found,) = scan(tree({"m.py": text})).findings
+    assert (found.mechanism, found.target) == ("own-boolean", "sdpa")

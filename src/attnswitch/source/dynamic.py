@@ -7,20 +7,15 @@ import re
 
 from attnswitch.source.project import Module, Project, dotted_text
 
-_DYNAMIC = re.compile(
-    r"import_modules|iter_modules|listdir|glob\(|import_module|walk_packages|exec\(f?[\"']from \."
-)
+_DYNAMIC = re.compile(r"import_modules|iter_modules|listdir|glob\(|import_module|walk_packages")
 
 
 def dynamic_imports(project: Project, module: Module) -> list[Module]:
     """The modules beside a package that it imports by listing its own folder."""
-    if not module.is_package or not _DYNAMIC.search(module.text):
-        return []
-    return [
-        other
-        for other in project.modules.values()
-        if other.folder == module.folder and other is not module
-    ]
+    found = project.imported_by_text(module)
+    if module.is_package and _DYNAMIC.search(module.text):
+        found = [*found, *(m for m in project.in_folder(module.folder) if m not in found)]
+    return [other for other in found if other is not module]
 
 
 def registers(node: ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) -> bool:

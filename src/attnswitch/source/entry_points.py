@@ -46,6 +46,8 @@ def _launched(
     """The verdict for a shell script: the program's, with its flags and variables put in."""
     bare_events = runs.events(program, {}, {})[0]
     asked = _asked(bare_events, models=True)
+    if bare.vision_tower != "off":
+        asked.add(("option", "vision_tower"))
     flags = {n: v for n, v in launch.flags.items() if ("option", n) in asked}
     variables = {n: v for n, v in launch.variables.items() if ("variable", n) in asked}
     events, gave_up = runs.events(program, flags, variables)

@@ -84,7 +84,7 @@ def _file(project: Project, path: str, token: str) -> Module | None:
     modules = project.modules.items()
     matches = [m for other, m in modules if other.endswith("/" + clean)]
     if not matches and clean.startswith("/"):
-        matches = [m for other, m in modules if clean.endswith("/" + other)]
+        matches = [m for o, m in modules if clean.endswith("/" + o) or ("/" + o).endswith(clean)]
     shared = [(-len(posixpath.commonprefix([m.path, path])), m.path, m) for m in matches]
     return min(shared, key=lambda s: s[:2])[2] if shared else None
 

@@ -1,4 +1,4 @@
-"""Which transformers a project pins: before 4.36, models did not fall to SDPA by themselves."""
+"""Which transformers a project pins: what a model does that nobody told anything changed."""
 
 from __future__ import annotations
 

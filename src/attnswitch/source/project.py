@@ -61,6 +61,14 @@ class Module:
         return posixpath.dirname(self.path)
 
     @cached_property
+    def imports_by_text(self) -> str | None:
+        """The folder of `exec(f"from .models.{name} import {classes}")`, None if there is none."""
+        match = _EXECUTED.search(self.text) if self.is_package else None
+        if match is None:
+            return None
+        return posixpath.join(self.folder, match.group(1).replace(".", "/")).rstrip("/")
+
+    @cached_property
     def is_package(self) -> bool:
         """True for an `__init__.py`."""
         return posixpath.basename(self.path) == "__init__.py"
@@ -123,6 +131,10 @@ def _syntax_reason(text: str, error: SyntaxError) -> str:
     return f"syntax error in line {error.lineno}: {error.msg}"
 
 
+#: An import that a package puts together as text, and the subpackage that it reads from.
+_EXECUTED = re.compile(r"exec\(\s*f[\"']from \.((?:\w+\.)*)\{\w+\} import")
+
+
 class Project:
     """All modules of a tree, and the lookups between them."""
 
@@ -131,7 +143,9 @@ class Project:
         self.package = package
         self.modules = {m.path: m for m in modules}
         self._by_tail: dict[str, list[Module]] = {}
+        self._folders: dict[str, list[Module]] = {}
         for module in modules:
+            self._folders.setdefault(module.folder, []).append(module)
             stem = module.folder if module.is_package else module.path[:-3]
             self._by_tail.setdefault(posixpath.basename(stem), []).append(module)
         self._found: dict[tuple[str, str], Module | None] = {}
@@ -266,7 +280,19 @@ class Project:
                 symbol = self.resolve(source, name)
                 if symbol is not None:
                     return symbol
+        for source in self.imported_by_text(module):
+            if any(b.alias is None for b in source.bindings.get(name, ())):
+                return self.resolve(source, name)
         return None
+
+    def imported_by_text(self, module: Module) -> list[Module]:
+        """The modules whose imports a package puts together as text."""
+        folder = module.imports_by_text
+        return [] if folder is None else [m for m in self.in_folder(folder) if m is not module]
+
+    def in_folder(self, folder: str) -> list[Module]:
+        """The modules that lie directly in a folder."""
+        return self._folders.get(folder, [])
 
     def attribute(self, module: Module, name: str) -> Symbol | None:
         """`module.name`: a binding of it, or a submodule."""

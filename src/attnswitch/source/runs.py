@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from attnswitch.source.flow.events import Event
 from attnswitch.source.flow.interpreter import Interpreter
 from attnswitch.source.flow.knowledge import Knowledge
@@ -65,7 +67,7 @@ class Runs:
             kind = kind_of_program(launch.program.path)
             started = Program(launch.program, program.line, kind)
             events, _ = self.events(started, launch.flags, {})
-            found.extend(e.under(guard) for e in events if e.kind != "need")
+            found.extend(e.under(guard) for e in _untyped(events) if e.kind != "need")
         return found
 
     def _call(self, interpreter: Interpreter, program: Program) -> None:
@@ -86,3 +88,14 @@ def _decides(events: list[Event]) -> bool:
     """True if something was seen that has to do with attention."""
     telling = {"load", "patch", "call", "write"}
     return any(e.kind in telling and (e.kind, e.family) != ("write", "default") for e in events)
+
+
+def _untyped(events: list[Event]) -> list[Event]:
+    """What happens where nobody types: the options that a command does not give are not given."""
+    found = []
+    for event in events:
+        options = {lit for lit in event.guard if lit.kind == "option"}
+        if not any(lit.by_default is False for lit in options):
+            held = frozenset(lit for lit in options if lit.by_default)
+            found.append(replace(event, guard=event.guard - held))
+    return found

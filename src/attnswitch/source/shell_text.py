@@ -14,6 +14,7 @@ _ASSIGN = re.compile(
 _VARIABLE = re.compile(r"\$\{(\w+)(?:\[[@*]\])?(?::?[-=]([^{}]*))?\}|\$(\w+)")
 _QUOTED_ARRAY = re.compile(r"\"(\$\{\w+\[[@*]\]\})\"")
 _PIECE = re.compile(r"\"((?:[^\"\\]|\\.)*)\"|'([^']*)'|([^\s\"']+)", re.DOTALL)
+_READ = re.compile(r"^\s*read\s(?:[^<]*\s)?(\w+)\s*<<-?\s*['\"]?(\w+)['\"]?\s*$")
 #: A quote or an array that is not closed within so many lines is a mistake of this reader.
 _MOST_LINES = 300
 
@@ -31,7 +32,7 @@ def statements(text: str) -> Iterator[tuple[int, str]]:
     """Yield (first line number, text): lines that are continued, or open, in one; no comments."""
     start = 0
     parts: list[str] = []
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in _documents_read(text.splitlines()):
         stripped = line.rstrip()
         if stripped.lstrip().startswith("#"):
             if not parts:
@@ -49,6 +50,23 @@ def statements(text: str) -> Iterator[tuple[int, str]]:
         parts = []
     if parts:
         yield start, " ".join(parts)
+
+
+def _documents_read(lines: list[str]) -> Iterator[tuple[int, str]]:
+    """Number lines; `read -d "" x <<EOF` and what follows becomes one line, `x="…"`."""
+    numbered = iter(enumerate(lines, 1))
+    for number, line in numbered:
+        begun = _READ.match(line)
+        if begun is None:
+            yield number, line
+            continue
+        name, end = begun.groups()
+        inside: list[str] = []
+        for _, inner in numbered:
+            if inner.strip() == end:
+                break
+            inside.append(inner.strip().removesuffix("\\").replace('"', "'"))
+        yield number, f'{name}="{" ".join(inside)}"'
 
 
 def _is_open(text: str) -> bool:
@@ -106,7 +124,21 @@ def substitute(text: str, variables: dict[str, str]) -> str:
 
 def words_of(line: str) -> list[str]:
     """Split a shell line into words; a line that shlex refuses is split at blanks."""
+    line = without_comment(line)
     try:
-        return shlex.split(line, comments=True)
+        return shlex.split(line)
     except ValueError:
         return line.split()
+
+
+def without_comment(line: str) -> str:
+    """A line up to its comment, which begins at the start of a word: not in `${#array[@]}`."""
+    quote = ""
+    for index, sign in enumerate(line):
+        if quote:
+            quote = "" if sign == quote else quote
+        elif sign in "\"'" and line[index - 1 : index] != "\\":
+            quote = sign
+        elif sign == "#" and (index == 0 or line[index - 1].isspace()):
+            return line[:index]
+    return line

@@ -130,6 +130,8 @@ def _read_one(path: str, root: Path, relative: str) -> str | Skipped:
             data = handle.read()
     except OSError as error:
         return Skipped(relative, f"cannot be read: {error.strerror or error}")
+    if kind_of(relative) == "shell":
+        data = data.rstrip(b"\0\n") + b"\n"  # shells pass over padding that a file system left
     text = decode(data)
     return Skipped(relative, "binary") if text is None else text
 

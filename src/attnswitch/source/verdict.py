@@ -66,7 +66,7 @@ def judge(events: list[Event], role: str) -> Answer:
     """The verdict for the language model or the vision tower."""
     kinds = {"load", "write", "patch", "call"}
     mine = _with_needed_packages(events, [e for e in events if e.role == role and e.kind in kinds])
-    mine = _without_mpt(mine)
+    mine = _without_judges(_without_mpt(mine))
     answer = Answer()
     answer.loads = any(e.kind in {"load", "patch"} for e in mine) or any(
         e.kind == "call" for e in mine
@@ -213,7 +213,11 @@ def _rivals(certain: list[Event], off: list[Event], picks: set[Literal]) -> list
     """The loads to weigh against: unconditional ones, and in the same files if there are any."""
     files = {e.at.path for e in certain}
     opposite = {lit.inverse() for lit in picks} | picks
-    plain = [e for e in off if not set(symbols(e.guard)) - opposite]
+    places: dict[Line, list[Event]] = {}
+    for event in off:
+        places.setdefault(event.at, []).append(event)
+    loads = [e for events in places.values() for e in simplified(events)]
+    plain = [e for e in loads if not set(symbols(e.guard)) - opposite]
     return [e for e in plain if e.at.path in files] or plain
 
 
@@ -237,6 +241,12 @@ def _without_mpt(events: list[Event]) -> list[Event]:
             lit.kind == "branch" and not lit.negated and "'mpt'" in lit.name for lit in e.guard
         )
     ]
+    return others if any(e.kind == "load" for e in others) else events
+
+
+def _without_judges(events: list[Event]) -> list[Event]:
+    """Leave models that only score what others write out, where others are loaded too."""
+    others = [e for e in events if e.detail != "AutoModelForSequenceClassification"]
     return others if any(e.kind == "load" for e in others) else events
 
 

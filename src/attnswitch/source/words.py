@@ -23,7 +23,7 @@ DISTRIBUTION = re.compile(
 
 #: Names whose value is the name of an implementation: "flash_attention_2", "sdpa", "eager" ...
 SETTING = re.compile(
-    r"^_?(?:\w+_)?(?:attn|attention)_(?:impl(?:ementation)?|implem|backend|class_name)"
+    r"^_?(?:\w+_)?(?:attn|attention)_(?:impl(?:e|em|ementation)?|backend|class_name)"
     r"(?:_internal|_\w*)?$",
     re.IGNORECASE,
 )
@@ -31,8 +31,8 @@ SETTING = re.compile(
 SWITCH = re.compile(
     r"(?:flash_?attn|flash_?attention|flash_?att\b|use_flash|with_flash|enable_flash"
     r"|disable_flash|no_flash|flash_sdp|mem_efficient_sdp|xformers|^(?:use_|enable_)?xattn$"
-    r"|use_sdpa|use_sdp\b"
-    r"|use_memory_efficient_att|memory_efficient_attention|use_mem_eff|fused_attn)",
+    r"|use_sdpa|use_sdp\b|use_(?:\w+_)?scaled_dot_product"
+    r"|use_memory_efficient_att|memory_efficient_attention|use_mem_eff|(?<![a-z])fused_attn)",
     re.IGNORECASE,
 )
 #: Looks like a switch, and is none: internals, statistics, capability tests, file names.
@@ -96,6 +96,8 @@ _LANGUAGE = re.compile(
     r"|lm_|_lm|base_model",
     re.IGNORECASE,
 )
+#: Variables that hold the name or the path of a vision tower.
+_TOWER = re.compile(r"^(?:mm_)?vision_tower(?:_name|_path|_name_or_path|_cfg)?$")
 #: Classes with a from_pretrained that loads no model.
 _NO_MODEL = re.compile(
     r"Tokenizer|Processor|Config|FeatureExtractor|Peft|Scheduler|Dataset|Image|Vae|VAE|Diffusion"
@@ -152,7 +154,7 @@ def switch_target(name: str) -> str:
     low = name.lower()
     if "xformers" in low or "xattn" in low or "mem_eff" in low or "memory_efficient" in low:
         return "xformers"
-    if ("sdp" in low or "fused_attn" in low) and "flash" not in low:
+    if ("sdp" in low or "scaled_dot" in low or "fused_attn" in low) and "flash" not in low:
         return "sdpa"
     return "flash"
 
@@ -204,6 +206,13 @@ def role_of(text: str) -> str | None:
     if _VISION.search(text) or _VIT.search(text):
         return "vision_tower"
     return "language_model" if _LANGUAGE.search(text) else None
+
+
+@cache
+def tower_option(name: str) -> str | None:
+    """The option that gives the vision tower of this variable: `vision_tower_name` and its kin."""
+    match = _TOWER.match(name)
+    return "vision_tower" if match else None
 
 
 @cache

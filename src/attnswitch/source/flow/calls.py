@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 
 from attnswitch.source import words
 from attnswitch.source.flow import truth as truths
@@ -11,7 +12,7 @@ from attnswitch.source.flow.expressions import ITSELF
 from attnswitch.source.flow.machine import Given
 from attnswitch.source.flow.methods import Methods
 from attnswitch.source.flow.outside import Outside
-from attnswitch.source.flow.state import DEPTH, UNKNOWN, Frame, line_of
+from attnswitch.source.flow.state import DEPTH, UNKNOWN, Frame, Remembered, line_of
 from attnswitch.source.flow.values import (
     ALWAYS,
     Bound,
@@ -23,6 +24,7 @@ from attnswitch.source.flow.values import (
     Function,
     Guard,
     Instance,
+    Loaded,
     Mapping,
     Row,
     Unknown,
@@ -43,6 +45,8 @@ class Calls(Methods, Outside, Described):
     def call(self, node: ast.Call, frame: Frame) -> Value:
         """Evaluate a call under the conditions of each function it may reach."""
         function = self.evaluate(node.func, frame)
+        if isinstance(function, Unknown) and isinstance(node.func, ast.Subscript):
+            function = self._from_a_table(node.func, node, frame) or function
         arguments = self._arguments(node, frame)
         name = dotted_text(node.func).split(".")[-1]
         special = self._method(node, name, function, arguments, frame)
@@ -56,6 +60,13 @@ class Calls(Methods, Outside, Described):
             results.append((guard, self._one(item, node, name, arguments, frame)))
             self.state.guard = saved
         return choose(results)
+
+    def _from_a_table(self, entry: ast.Subscript, node: ast.Call, frame: Frame) -> Value | None:
+        """`LOADERS[family](path, use_flash_attn=x)`, of a table that decorators fill."""
+        handed = bool(node.args or node.keywords)
+        if handed and self.evaluate(entry.value, frame) == Mapping():
+            return self.registered_in(dotted_text(entry.value))
+        return None
 
     def _arguments(self, node: ast.Call, frame: Frame) -> Given:
         positional: list[Value] = []
@@ -72,12 +83,11 @@ class Calls(Methods, Outside, Described):
             value = self.evaluate(keyword.value, frame)
             if keyword.arg is not None:
                 keywords[keyword.arg] = value
-            elif isinstance(value, Mapping):
-                for key, inner in value.items:
-                    keywords.setdefault(str(key), inner)
-                more = more or value.rest
             else:
-                more = True
+                spread = _spread(value)
+                for key, inner in spread.items:
+                    keywords.setdefault(str(key), inner)
+                more = more or spread.rest
         return positional, keywords, more
 
     def _one(
@@ -133,9 +143,11 @@ class Calls(Methods, Outside, Described):
         key = (symbol.key, tuple(names.items()), self.protected)
         known = self.state.memory.get(key)
         if known is not None:
-            for event in known[0]:
+            for event in known.events:
                 self.state.record(event)
-            return known[1]
+            for (made, guard), line in known.made.items():
+                self.note_made(made, guard, line)
+            return known.value
         if key in self.state.running or len(self.state.running) > DEPTH:
             return UNKNOWN
         return self._run(symbol, node, function, names, key)
@@ -153,17 +165,21 @@ class Calls(Methods, Outside, Described):
         saved_guard, self.state.guard = self.state.guard, ALWAYS
         saved_outer, self.state.outer = self.state.outer, self.state.outer | saved_guard
         saved_events, self.state.events = self.state.events, []
+        saved_made, self.state.made = self.state.made, {}
         try:
             self.block(node.body, frame)
         except RecursionError:
             self.state.exhausted = True  # what was seen until here still counts
         events, self.state.events = self.state.events, saved_events
+        made, self.state.made = self.state.made, saved_made
         self.state.guard, self.state.outer = saved_guard, saved_outer
         self.state.running.pop()
         for event in events:
             self.state.record(event)
+        for (symbol, guard), line in made.items():
+            self.state.made.setdefault((symbol, self.state.guard | guard), line)
         value = choose(frame.returns) if frame.returns else Const(None)
-        self.state.memory[key] = (events, value)
+        self.state.memory[key] = Remembered(events, made, value)
         return value
 
     def _bind(
@@ -202,7 +218,7 @@ class Calls(Methods, Outside, Described):
             else:
                 values[name] = self._annotated(annotations.get(name), outside)
         for name, value in values.items():
-            if isinstance(value, Unknown):
+            if isinstance(value, Unknown) and not isinstance(value, Loaded):
                 values[name] = UNKNOWN  # whatever it is called: one call for all of them
         if spec.kwarg:
             values[spec.kwarg.arg] = extra
@@ -246,12 +262,16 @@ class Calls(Methods, Outside, Described):
         So is the function that such a function gives back: a wrapper around the original.
         """
         for value in (*arguments[0], *arguments[1].values()):
-            if isinstance(value, Function):
+            if isinstance(value, Bound) and isinstance(value.function, Function):
+                self.enter(value.function, (list(value.args), dict(value.keywords), True), at)
+            elif isinstance(value, Function):
                 wrapper = self.enter(value, ([], {}, True), at)
                 if isinstance(wrapper, Function):
                     self.enter(wrapper, ([], {}, True), at, follow=True)
             elif isinstance(value, (Mapping, Choice)):
                 self.build_described(value, at)
+            elif isinstance(value, Class) and _runs_elsewhere(value.symbol):
+                self.create(value.symbol, ([], {}, True), at)
 
     def bind_import(
         self, node: ast.Import | ast.ImportFrom, alias: ast.alias, frame: Frame
@@ -278,3 +298,22 @@ def _makes_a_text(node: FunctionNode, arguments: Given) -> bool:
         return False
     values = (*arguments[0], *arguments[1].values())
     return any(isinstance(v, (Const, Chosen)) for v in values)
+
+
+def _spread(value: Value) -> Mapping:
+    """What `**value` hands over: of several dictionaries, what each of them holds."""
+    if isinstance(value, Mapping):
+        return value
+    maps = [(g, v) for g, v in alternatives(value) if isinstance(v, Mapping)]
+    rest = len(maps) < len(list(alternatives(value))) or any(m.rest for _, m in maps)
+    joined = Mapping(rest=rest)
+    for key in dict.fromkeys(k for _, m in maps for k, _ in m.items):
+        held = [(g, m.get(key) or Const(None)) for g, m in maps]
+        joined = joined.put(key, choose(held))
+    return joined
+
+
+def _runs_elsewhere(symbol: Symbol) -> bool:
+    """True for a class decorated with `@ray.remote(…)`: whoever is handed it starts it."""
+    decorators = getattr(symbol.node, "decorator_list", [])
+    return any(re.search(r"\bremote\b", ast.unparse(d)) for d in decorators)

@@ -6,10 +6,12 @@ from __future__ import annotations
 
 import ast
 import re
+from dataclasses import replace
 
 from attnswitch.source import words
 from attnswitch.source.flow import strings
 from attnswitch.source.flow import truth as truths
+from attnswitch.source.flow.composite import asked_in, asking, is_a_part
 from attnswitch.source.flow.operators import Operators
 from attnswitch.source.flow.state import UNKNOWN, Frame, line_of
 from attnswitch.source.flow.values import (
@@ -68,7 +70,17 @@ class Expressions(Operators):
 
     def _eval_Name(self, node: ast.Name, frame: Frame) -> Value:
         found = frame.lookup(node.id)
-        return found if found is not None else self.global_name(frame.module, node.id)
+        if found is None:
+            return self.global_name(frame.module, node.id)
+        given = self._tower_given(node.id)
+        if given is None:
+            return found
+        return apply(found, lambda value: given if isinstance(value, Unknown) else value)
+
+    def _tower_given(self, name: str) -> Value | None:
+        """`vision_tower_name`, of which nothing is known: what a script gives as --vision_tower."""
+        option = words.tower_option(name)
+        return self.state.overridden("option", option) if option else None
 
     # -- attributes and entries -------------------------------------------------------------
 
@@ -92,12 +104,19 @@ class Expressions(Operators):
             entry = base.get(name)  # configurations are read either way
             if entry is not None:
                 return entry
+            if is_a_part(name) and (asked := asked_in(base)) is not None:
+                return asking(asked)
         if isinstance(base, (Const, Chosen)) and strings.is_method(name):
             return Bound(External(strings.METHOD_OF + name), (base,))
         if isinstance(base, Arguments):
             return self.option(base, name)
         if isinstance(base, (Instance, Class)):
             found = self.member(base, name)
+            if isinstance(base, Instance) and base.asked is not None and is_a_part(name):
+                if isinstance(found, Instance):
+                    return replace(found, asked=base.asked)
+                if found is None or isinstance(found, Unknown):
+                    return asking(base.asked)
             if found is not None:
                 return found
             if name in _RETURNS_ITSELF:
@@ -126,7 +145,7 @@ class Expressions(Operators):
     def unknown_attribute(self, name: str, text: str) -> Value:
         """An attribute of an object that could not be followed: a known option, or a field."""
         if not (words.is_setting(name) or words.is_switch(name)):
-            return Unknown(text)
+            return self._tower_given(name) or Unknown(text)
         option = self.knowledge.options.get(name)
         if option is not None and "config" not in text:
             return self.state.overridden("option", name) or option

@@ -19,6 +19,7 @@ from attnswitch.source.flow.values import (
     Const,
     Function,
     Guard,
+    Loaded,
     Mapping,
     Row,
     Unknown,
@@ -132,13 +133,13 @@ class Interpreter(Targets):
         return False
 
     def _handed_through(self, node: ast.Assign, frame: Frame) -> Value | None:
-        """`args = helper.complete(args)` by somebody unknown: it stays the same dictionary."""
+        """`model = get_peft_model(model)` by somebody unknown: a model or dictionary stays one."""
         target = node.targets[0]
         if isinstance(target, ast.Name) and isinstance(node.value, ast.Call):
             for item in node.value.args:
                 if isinstance(item, ast.Name) and item.id == target.id:
                     old = frame.lookup(item.id)
-                    return old if isinstance(old, Mapping) else None
+                    return old if isinstance(old, (Mapping, Loaded)) else None
         return None
 
     def _AnnAssign(self, node: ast.AnnAssign, frame: Frame, top: bool) -> bool:

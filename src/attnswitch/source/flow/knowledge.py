@@ -9,6 +9,7 @@ from functools import cached_property
 
 from attnswitch.source import words
 from attnswitch.source.configurations import model_configurations
+from attnswitch.source.flow.composite import named_a_whole_model
 from attnswitch.source.flow.quiet import Quiet
 from attnswitch.source.flow.values import Chosen, Const, Unknown, Value
 from attnswitch.source.mechanisms.options import (
@@ -27,7 +28,7 @@ _LOADS = re.compile(
 )
 _LOADING = frozenset(
     {"from_pretrained", "from_config", "_from_config", "add_argument", "parse_args"}
-    | {"HfArgumentParser"}
+    | {"HfArgumentParser", "remote"}
 )
 _GENERIC = frozenset(
     {"__init__", "forward", "__call__", "get", "run", "main", "update", "load", "build", "setup"}
@@ -41,6 +42,7 @@ class Knowledge:
     def __init__(self, project: Project, findings: list[Finding]):
         self.project = project
         self.falls_to_sdpa = True
+        self.pin: tuple[int, int] | None = None
         self.options: dict[str, Chosen] = {}
         self.config_defaults: dict[str, Value] = {}
         self.called_attributes: set[str] = set()
@@ -68,6 +70,10 @@ class Knowledge:
         if found is None:
             found = self._texts[id(node)] = short(node, 70)
         return found
+
+    def since(self, *version: int) -> bool:
+        """True if the project's transformers is that new, or not pinned."""
+        return self.pin is None or self.pin >= version
 
     # -- options ----------------------------------------------------------------------------
 
@@ -189,9 +195,10 @@ class Knowledge:
                 if parent not in reached:
                     reached.add(parent)
                     todo.append(parent)
-            for name in called:
+            near = [n for n in parts if len(parts) == 1 and n in _GENERIC]  # in its own file
+            for name in (*called, *near):
                 for user in users.get(name, ()):
-                    if user not in reached:
+                    if user not in reached and (name not in near or user[0] == path):
                         reached.add(user)
                         todo.append(user)
         return reached
@@ -228,6 +235,7 @@ class Knowledge:
             if isinstance(call.func, ast.Attribute):
                 self.called_attributes.add(call.func.attr)
             loads = loads or bool(_LOADS.search(name + "("))
+            loads = loads or named_a_whole_model(name.split(".")[-1])
             if call.args and ("arg" in name or name.endswith("option")):
                 self._note_option(module, call)
         return names, loads

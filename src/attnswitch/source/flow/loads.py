@@ -7,6 +7,7 @@ import re
 from dataclasses import replace
 
 from attnswitch.source import words
+from attnswitch.source.flow.composite import PARTS_FOLLOW, asked_in, asking, holds_a_tower
 from attnswitch.source.flow.events import Event
 from attnswitch.source.flow.expressions import Expressions
 from attnswitch.source.flow.families import families
@@ -21,7 +22,7 @@ from attnswitch.source.flow.values import (
     Function,
     Guard,
     Instance,
-    Mapping,
+    Loaded,
     Unknown,
     Value,
     alternatives,
@@ -78,9 +79,40 @@ class Loads(Expressions):
                 self._built_from(receiver, arguments, node, frame)
                 return result if not isinstance(result, Const) else receiver_instance(receiver)
         role = self._role(name, node, frame)
+        keywords = self._with_the_config(node.func.attr, arguments)
         self._record_load(node, keywords, name, role, frame)
+        before = len(self.state.events)
         self._built_from(receiver, arguments, node, frame)
+        seen = any(e.role == "vision_tower" for e in self.state.events[before:])
+        if role == "language_model" and not seen and self._holds_a_tower(receiver):
+            self._record_load(node, keywords, name, "vision_tower", frame)
         return receiver_instance(receiver)
+
+    def _with_the_config(self, loader: str, arguments: Given) -> dict[str, Value]:
+        """The keywords of a load; `from_config(config)` follows what its configuration holds."""
+        positional, keywords, _more = arguments
+        if loader == "from_pretrained" or any(words.is_setting(k) for k in keywords):
+            return keywords
+        config = positional[0] if positional else keywords.get("config", UNKNOWN)
+        asked = asked_in(config)
+        if asked is None or not self.knowledge.since(*PARTS_FOLLOW):
+            return keywords
+        return {**keywords, "attn_implementation": asked}
+
+    def _holds_a_tower(self, receiver: Value) -> bool:
+        """True for a vision-language class of transformers, and for one of the tree built on it."""
+        new = self.knowledge.since(*PARTS_FOLLOW)
+        if isinstance(receiver, External):
+            return holds_a_tower(receiver.dotted, new)
+        if not isinstance(receiver, (Class, Instance)):
+            return False
+        bases = [
+            self.project.resolve_dotted(symbol.module, base)
+            for symbol in self.ancestry(receiver.symbol)
+            if isinstance(symbol.node, ast.ClassDef) and symbol.module is not None
+            for base in symbol.node.bases
+        ]
+        return any(b and b.kind == "external" and holds_a_tower(b.dotted, new) for b in bases)
 
     def _built_from(self, receiver: Value, arguments: Given, node: ast.Call, frame: Frame) -> None:
         if isinstance(receiver, External) and receiver.dotted.split(".")[-1] == "AutoModel":
@@ -191,11 +223,11 @@ def _configured(arguments: Given) -> Value:
         return config
     if isinstance(config, Instance):
         return replace(config, asked=asked)
-    return Mapping((("_attn_implementation", asked),), rest=True) if config == UNKNOWN else config
+    return asking(asked) if isinstance(config, Unknown) else config
 
 
 def receiver_instance(receiver: Value) -> Value:
     """The object that loading a class gives."""
     if isinstance(receiver, (Class, Instance)):
         return Instance(receiver.symbol)
-    return Unknown("model")
+    return Loaded()

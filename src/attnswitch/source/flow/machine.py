@@ -14,7 +14,7 @@ from abc import ABC, abstractmethod
 from attnswitch.source.flow.knowledge import Knowledge
 from attnswitch.source.flow.state import Frame, State
 from attnswitch.source.flow.truth import Truth
-from attnswitch.source.flow.values import Function, Value
+from attnswitch.source.flow.values import Function, Guard, Value
 from attnswitch.source.project import Module, Project, Symbol
 from attnswitch.source.records import Line
 
@@ -60,6 +60,14 @@ class Machine(ABC):
     @abstractmethod
     def create(self, symbol: Symbol, arguments: Given, at: Line) -> Value:
         """Create an object of a class of the tree."""
+
+    @abstractmethod
+    def registered_in(self, table: str) -> Value:
+        """One of what decorators put into a table of the tree."""
+
+    @abstractmethod
+    def note_made(self, symbol: Symbol, conditions: Guard, at: Line) -> None:
+        """Note an object made here, under conditions besides those of this moment."""
 
     @abstractmethod
     def _by_name(self, name: str, node: ast.Call, arguments: Given, frame: Frame) -> Value:

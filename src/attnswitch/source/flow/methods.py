@@ -14,8 +14,10 @@ from attnswitch.source.flow.values import (
     Bound,
     Choice,
     Chosen,
+    Class,
     Const,
     External,
+    Function,
     Instance,
     Mapping,
     Parser,
@@ -44,6 +46,10 @@ _READS = {
 }
 
 
+#: Methods of a decorated function or class that run it in another process, or set how.
+_ELSEWHERE = frozenset({"remote", "options", "delay", "spawn"})
+
+
 class Methods(Loads):
     """Evaluates method calls by the name of the method."""
 
@@ -58,6 +64,10 @@ class Methods(Loads):
             owner = dotted_text(node.func.value)
             self.configured("attn_implementation", arguments[0][0], node, owner, frame)
             return UNKNOWN
+        if name in _ELSEWHERE:
+            ran = self._elsewhere(node.func.value, name, arguments, frame)
+            if ran is not None:
+                return ran
         if name == "add_module":
             self._added(arguments[0])
         base = self.evaluate(node.func.value, frame) if name in _READS else None
@@ -72,6 +82,18 @@ class Methods(Loads):
                 return rows
         if isinstance(base, Parser):
             return self._parser(base, name, node, arguments, frame)
+        return None
+
+    def _elsewhere(self, what: ast.expr, name: str, arguments: Given, frame: Frame) -> Value | None:
+        """`evaluate.options(num_gpus=1).remote(x)` runs it in a process of ray, or of a queue."""
+        value = self.evaluate(what, frame)
+        if name == "options":
+            return value if isinstance(value, (Function, Class)) else None
+        if isinstance(value, Function):
+            self.enter(value, arguments, line_of(frame, what))
+            return UNKNOWN  # the result comes later
+        if isinstance(value, Class):
+            return self.create(value.symbol, arguments, line_of(frame, what))
         return None
 
     def _added(self, arguments: list[Value]) -> None:

@@ -9,9 +9,22 @@ from attnswitch.source.flow.events import Event
 from attnswitch.source.flow.expressions import Expressions
 from attnswitch.source.flow.families import families
 from attnswitch.source.flow.machine import Given
-from attnswitch.source.flow.values import Chosen, Function, Guard, Instance, Literal, Value
+from attnswitch.source.flow.values import (
+    ALWAYS,
+    Chosen,
+    Function,
+    Guard,
+    Instance,
+    Literal,
+    Value,
+    choose,
+    possible,
+)
 from attnswitch.source.project import FunctionNode, Symbol, find_method
 from attnswitch.source.records import Line
+
+#: Ways to make objects of one class that are kept apart, for each choice of a user.
+_MOST_WAYS = 4
 
 
 def registered_name(symbol: Symbol) -> str:
@@ -24,16 +37,24 @@ def registered_name(symbol: Symbol) -> str:
     return symbol.dotted
 
 
+def _tells_more(guard: Guard, known: list[Guard]) -> bool:
+    """True for conditions worth keeping: a few ways there, and some for each choice of a user."""
+
+    def chosen(conditions: Guard) -> Guard:
+        return frozenset(lit for lit in conditions if lit.kind != "branch")
+
+    if guard in known or len(known) >= 3 * _MOST_WAYS:
+        return False
+    return sum(chosen(other) == chosen(guard) for other in known) < _MOST_WAYS
+
+
 class Objects(Expressions):
     """Creates objects, and runs what nobody in the tree calls but somebody outside it will."""
 
     def create(self, symbol: Symbol, arguments: Given, at: Line) -> Value:
         """Create an object: run the constructor, and note the class for its other methods."""
         instance = Instance(symbol)
-        record = self.state.built.setdefault(symbol.key, (symbol, [], at))
-        guard = self.state.outer | self.state.guard
-        if guard not in record[1] and len(record[1]) < 4:
-            record[1].append(guard)
+        self.note_made(symbol, ALWAYS, at)
         for parent in self.ancestry(symbol):
             assert isinstance(parent.node, ast.ClassDef)
             constructor = find_method(parent.node, "__init__")
@@ -44,6 +65,14 @@ class Objects(Expressions):
         else:
             self._set_fields(symbol, arguments)
         return instance
+
+    def note_made(self, symbol: Symbol, conditions: Guard, at: Line) -> None:
+        """Note an object made here, under conditions besides those of this moment."""
+        known = self.state.built.setdefault(symbol.key, (symbol, [], at))[1]
+        here = self.state.guard | conditions
+        self.state.made.setdefault((symbol, here), at)
+        if possible(everywhere := self.state.outer | here) and _tells_more(everywhere, known):
+            known.append(everywhere)
 
     def _set_fields(self, symbol: Symbol, arguments: Given) -> None:
         for name, value in arguments[1].items():
@@ -71,8 +100,13 @@ class Objects(Expressions):
         if self._called_by_its_keeper(symbol):
             return
         self.state.maker = made.path
+        before = set(self.state.visited) if len(guards) > 1 else set()
         for guard in guards:
+            after = self.state.visited
+            if guard != guards[0]:  # the same methods again, under other conditions
+                self.state.visited = set(before)
             self._all_methods(symbol, guard)
+            self.state.visited |= after
 
     def keep(self, keeper: Symbol, attribute: str, kept: Symbol) -> None:
         """Note that objects of one class hold an object of another in an attribute."""
@@ -88,6 +122,25 @@ class Objects(Expressions):
             if isinstance(method, (ast.FunctionDef, ast.AsyncFunctionDef))
             and attribute in self._calls_itself(method)
         )
+
+    def registered_in(self, table: str) -> Value:
+        """One of the definitions whose decorator puts them into this dictionary."""
+        found: list[tuple[Guard, Value]] = []
+        for symbol in self.state.registered:
+            if self._puts_into(symbol, table.split(".")[-1]):
+                chosen = Literal("model", f"the model {registered_name(symbol)}", "is chosen")
+                found.append((frozenset({chosen}), self.symbol_value(symbol)))
+        return choose(found)
+
+    def _puts_into(self, symbol: Symbol, table: str) -> bool:
+        """True if the decorator of a definition assigns to an entry of a dictionary."""
+        for decorator in getattr(symbol.node, "decorator_list", []):
+            called = decorator.func if isinstance(decorator, ast.Call) else decorator
+            by = self.project.resolve_anywhere(symbol.module, called) if symbol.module else None
+            body = by.node if by is not None and by.kind == "function" else None
+            if body is not None and f"{table}[" in ast.unparse(body):
+                return True
+        return False
 
     def build_registered(self) -> None:
         """Build what decorators put into registries, each under the condition that it is chosen."""

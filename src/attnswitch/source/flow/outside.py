@@ -7,7 +7,9 @@ import ast
 
 from attnswitch.source import words
 from attnswitch.source.flow import strings
+from attnswitch.source.flow import truth as truths
 from attnswitch.source.flow.commands import STARTS, commands
+from attnswitch.source.flow.composite import MODELS_ARE_WHOLE, asked_in, is_a_whole_model
 from attnswitch.source.flow.described import READS_CONFIGURATION
 from attnswitch.source.flow.events import Event
 from attnswitch.source.flow.expressions import Expressions
@@ -24,11 +26,13 @@ from attnswitch.source.flow.values import (
     External,
     Function,
     Instance,
+    Loaded,
     Mapping,
     ModuleValue,
     Parser,
     Row,
     Super,
+    Template,
     Unknown,
     Value,
     apply,
@@ -71,6 +75,7 @@ class Outside(Expressions):
         if name in _PACKAGE_TESTS and positional and isinstance(positional[0], Const):
             target = words.package_target(str(positional[0].value))
             return Available(str(positional[0].value)) if target else UNKNOWN
+        self._tower_inside(dotted, node, arguments, frame)
         self._kernel(dotted, node, frame)
         self._callbacks(arguments, line_of(frame, node))
         if isinstance(node.func, ast.Attribute):
@@ -93,6 +98,16 @@ class Outside(Expressions):
             if isinstance(parent, Parser):
                 options.update(self.state.options.get(parent.at, {}))
         return parser
+
+    def _tower_inside(self, dotted: str, node: ast.Call, arguments: Given, frame: Frame) -> None:
+        """`self.model = Qwen2VLModel(config)`: its tower follows what the configuration holds."""
+        if not is_a_whole_model(dotted) or not self.knowledge.since(*MODELS_ARE_WHOLE):
+            return
+        asked = asked_in(arguments[0][0]) if arguments[0] else None
+        if asked is not None:
+            name = dotted.split(".")[-1]
+            keywords = {"attn_implementation": asked}
+            self._record_load(node, keywords, name, "vision_tower", frame)
 
     def _kernel(self, dotted: str, node: ast.Call, frame: Frame) -> None:
         """Record a call that runs a kernel."""
@@ -207,6 +222,34 @@ class Outside(Expressions):
                 return Chosen("config", f"{name} (present)", UNKNOWN)
         return None
 
+    def _call_any(self, dotted, node, positional, keywords, frame) -> Value | None:
+        """`any(part in name for part in ("a", "b"))`, and the same with `all`."""
+        over = node.args[0] if len(node.args) == 1 else None
+        if not isinstance(over, (ast.GeneratorExp, ast.ListComp)) or len(over.generators) > 1:
+            return None
+        loop = over.generators[0]
+        rows = self.evaluate(loop.iter, frame)
+        if loop.ifs or not (isinstance(loop.target, ast.Name) and isinstance(rows, Row)):
+            return None
+        if not rows.items:
+            return Const(dotted == "all")
+        inner = Frame(frame.module, {}, frame.function, frame.owner, frame.klass, frame)
+        tests = []
+        for item in rows.items:
+            inner.names[loop.target.id] = item
+            tests.append(self.test(over.elt, inner))
+        joined = truths.either if dotted == "any" else truths.both
+        return self._as_value(joined(tests, self.knowledge.text(node)))
+
+    _call_all = _call_any
+
+    def _call_isinstance(self, dotted, node, positional, keywords, frame) -> Value | None:
+        """A model is no text, and a text is no model."""
+        if len(positional) != 2 or positional[1] not in (External("str"), External("builtins.str")):
+            return None
+        text = apply(positional[0], _is_a_text)
+        return text if not isinstance(text, Unknown) else None
+
     def _environment(self, positional: list[Value]) -> Value | None:
         if not positional or not isinstance(positional[0], Const):
             return None
@@ -231,3 +274,12 @@ class Outside(Expressions):
                 self.import_module(module)
                 return ModuleValue(module)
         return None
+
+
+def _is_a_text(value: Value) -> Value:
+    """True or False where it is known whether a value is a text."""
+    if isinstance(value, (Loaded, Instance, Class, Function, Row, Mapping)):
+        return Const(False)
+    if isinstance(value, Const):
+        return Const(isinstance(value.value, str))
+    return Const(True) if isinstance(value, Template) else UNKNOWN

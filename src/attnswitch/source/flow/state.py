@@ -52,12 +52,22 @@ class Frame:
         return None
 
 
+@dataclass(frozen=True)
+class Remembered:
+    """What a call did: its events, the objects that it made, and what it gave back."""
+
+    events: list[Event]
+    made: dict[tuple[Symbol, Guard], Line]
+    value: Value
+
+
 @dataclass
 class State:
     """Everything that outlives a call, for one entry point.
 
     `guard` holds the conditions inside the running function, `outer` those of its callers.
     `built` holds the classes of the objects made so far, with the conditions and the first line;
+    `made` holds those that the running function made, under its own conditions;
     `auto` holds the model classes given to `AutoModel.register`;
     `keepers` holds, for a class, the classes that keep an object of it and under which name;
     `maker` is the file that made the object whose methods are running; `trains` says that models
@@ -73,6 +83,7 @@ class State:
     attributes: dict[tuple[object, str], Value] = field(default_factory=dict)
     options: dict[Line, dict[str, Value]] = field(default_factory=dict)
     built: dict[tuple[str, int], tuple[Symbol, list[Guard], Line]] = field(default_factory=dict)
+    made: dict[tuple[Symbol, Guard], Line] = field(default_factory=dict)
     maker: str = ""
     keepers: dict[tuple[str, int], set[tuple[Symbol, str]]] = field(default_factory=dict)
     registered: list[Symbol] = field(default_factory=list)
@@ -80,7 +91,7 @@ class State:
     started: list[tuple[Guard, list[str] | str]] = field(default_factory=list)
     imported: set[str] = field(default_factory=set)
     running: list[object] = field(default_factory=list)
-    memory: dict[object, tuple[list[Event], Value]] = field(default_factory=dict)
+    memory: dict[object, Remembered] = field(default_factory=dict)
     visited: set[tuple[str, str]] = field(default_factory=set)
     steps: int = 0
     exhausted: bool = False

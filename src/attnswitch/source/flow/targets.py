@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 
 from attnswitch.source import words
 from attnswitch.source.flow.calls import Calls
@@ -12,10 +13,12 @@ from attnswitch.source.flow.state import UNKNOWN, Frame, line_of
 from attnswitch.source.flow.values import (
     ALWAYS,
     Bound,
+    Choice,
     Class,
     Const,
     External,
     Function,
+    Guard,
     Instance,
     Literal,
     Mapping,
@@ -33,6 +36,11 @@ from attnswitch.source.mechanisms.patches import (
 )
 from attnswitch.source.project import dotted_text
 from attnswitch.source.records import Line
+
+#: What transformers runs only where FlashAttention is asked for: a method of a class, a function.
+_CHOSEN_CLASS = re.compile(
+    r"^transformers\.(?:.*FlashAttention2?\.\w+|.*\._?flash_attention_forward)$"
+)
 
 
 class Targets(Calls):
@@ -77,7 +85,11 @@ class Targets(Calls):
             if isinstance(value, Const):
                 self.state.variables.setdefault(name, str(value.value))
             return
-        if isinstance(base, Mapping):
+        if isinstance(base, Choice) and any(isinstance(v, Mapping) for _, v in base.options):
+            base = apply(base, lambda b: b if isinstance(b, Mapping) else Mapping(rest=True))
+            base = apply(base, lambda b: b.put(name, value) if isinstance(b, Mapping) else b)
+            self.assign(target.value, base, target, frame)
+        elif isinstance(base, Mapping):
             self.assign(target.value, base.put(name, value), target, frame)
         elif isinstance(base, Unknown) and isinstance(target.value, ast.Name):
             frame.names[target.value.id] = Mapping(((name, value),), rest=True)
@@ -109,9 +121,18 @@ class Targets(Calls):
             return
         role = replaced_role(self.project, frame.module, target)
         where = line_of(frame, target)
+        chosen = self._where_chosen(target, frame)
         runs = {(e.family, e.guard) for e in self._kernels_of(source, where, frame)}
         for kernel, guard in sorted(runs or {(family, ALWAYS)}, key=str):
-            self.state.record(Event("patch", kernel, where, role, guard, name))
+            self.state.record(Event("patch", kernel, where, role, guard | chosen, name))
+
+    def _where_chosen(self, target: ast.Attribute, frame: Frame) -> Guard:
+        """`LlamaFlashAttention2.forward = f` matters where a model is asked for that class."""
+        owner = self.evaluate(target.value, frame)
+        name = f"{owner.dotted}.{target.attr}" if isinstance(owner, External) else ""
+        if _CHOSEN_CLASS.search(name):
+            return frozenset({Literal("config", "_attn_implementation", "== 'flash_attention_2'")})
+        return ALWAYS
 
     def _kernels_of(self, source: ast.expr, where: Line, frame: Frame) -> list[Event]:
         """The kernels that a function of the tree calls, each under the function's conditions."""
@@ -120,7 +141,7 @@ class Targets(Calls):
             return []
         saved = self.state.events, self.state.guard
         self.state.events, self.state.guard = [], ALWAYS
-        self.enter(function, ([], {}, True), where)
+        self.enter(function, ([], {}, True), where, follow=True)
         found = [e for e in self.state.events if e.kind == "call"]
         self.state.events, self.state.guard = saved
         return found

@@ -19,6 +19,7 @@ from attnswitch.source.flow.values import (
     Guard,
     Instance,
     Literal,
+    Loaded,
     Mapping,
     Row,
     Template,
@@ -68,7 +69,7 @@ def truth_of(value: Value, text: str) -> Truth:
         return of(Literal(value.kind, value.name, "true", by_default=held, shown=value.shown))
     if isinstance(value, Available):
         return of(Literal("package", value.package, "true"))
-    if isinstance(value, (Function, Class, Instance, External)):
+    if isinstance(value, (Function, Class, Instance, External, Loaded)):
         return TRUE
     if isinstance(value, (Row, Mapping)) and not getattr(value, "rest", False):
         return Truth(bool(value.items))
@@ -163,7 +164,7 @@ def compare(left: Value, sign: str, right: Value, text: str) -> Truth:
             return Truth(bool(_COMPARE[sign](left.value, other)))
         except TypeError:
             return branch(text)
-    if isinstance(left, (Instance, Function, Class, External, Template)) and other is None:
+    if isinstance(left, (Instance, Function, Class, External, Template, Loaded)) and other is None:
         return Truth(sign not in {"Eq", "Is"})
     if sign == "In" and isinstance(left, Const) and isinstance(right, Chosen):
         return _contains(right, left, text)

@@ -80,6 +80,11 @@ class Unknown(Value):
 
 
 @dataclass(frozen=True)
+class Loaded(Unknown):
+    """A model of a class outside the tree: some object, and thus neither a text nor None."""
+
+
+@dataclass(frozen=True)
 class Const(Value):
     """A known constant, and the line it is written in."""
 

@@ -88,7 +88,7 @@ def setting(
         return
     if form != "keyword" and not _plausible(value):
         return
-    if form == "default" and constant(value) is None:
+    if form == "default" and constant(value) in (None, ""):
         return  # reads what somebody else set, and asks for nothing
     if form == "entry" and _is_a_class(value):
         return  # a table of implementations, reported as one

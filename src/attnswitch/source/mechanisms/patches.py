@@ -25,7 +25,7 @@ _KERNEL = re.compile(
 )
 _CLASS = re.compile(r"^[A-Z]\w*(?:Attention|Attn)\w*$")
 _APPLY = re.compile(
-    r"^(?:replace|patch|apply|enable|monkey_?patch|inject|convert|use)_?\w*"
+    r"^(?:replace|substitute|patch|apply|enable|monkey_?patch|inject|convert|use)_?\w*"
     r"(?:attn|attention|flash|xformers)",
     re.IGNORECASE,
 )
