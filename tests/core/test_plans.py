@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import gc
 import itertools
 
 import pytest
@@ -175,6 +176,28 @@ def test_layers_are_taken_away_in_any_order(order):
         assert overlay.beneath(target, "name") == "own"
         backs.pop(index)()
         assert target.name == (max(backs) if backs else "own")
+
+
+def test_what_lies_beneath_is_known_where_nobody_kept_the_way_back():
+    """`apply(model, "standard")`, its plan dropped, and then `apply(model, "auto")`."""
+    target = Target()
+    target.name = "own"
+    overlay.put(target, "name", 1)
+    gc.collect()
+    assert overlay.beneath(target, "name") == "own"
+    back = overlay.put(target, "name", 2)
+    assert overlay.beneath(target, "name") == "own"
+    back()
+    assert target.name == 1
+
+
+def test_nothing_is_kept_of_an_object_that_is_gone():
+    target, known = Target(), len(overlay._all)
+    overlay.put(target, "name", 1)
+    assert len(overlay._all) == known + 1
+    del target
+    gc.collect()
+    assert len(overlay._all) == known
 
 
 def test_layers_over_an_attribute_that_was_not_set():

@@ -152,11 +152,10 @@ def lift_while_running(model: Any, holder: str, plan: int) -> Undo:
     Raises:
         UnavailableError: this torch cannot let one model pass and stop the others.
     """
-    if not guard.can_pass_through():
-        raise UnavailableError(
-            f"{holder} asks for FlashAttention where an older plan bars it, which needs torch 2.9",
-            remedy="Call undo() of the older plan first",
-        )
+    _require_passing(
+        f"{holder} asks for FlashAttention where an older plan bars it",
+        remedy="Call undo() of the older plan first",
+    )
     return _around_forward(model, guard.lift_thread, guard.unbar_thread, plan)
 
 
@@ -166,12 +165,16 @@ def permit_while_running(model: Any, holder: str, plan: int) -> Undo:
     Raises:
         UnavailableError: this torch cannot let one model pass and stop the others.
     """
-    if not guard.can_pass_through():
-        raise UnavailableError(
-            f"{holder} overrides the process's request for one model, which needs torch 2.9",
-            remedy="Override it for the process, with attnswitch.use(..., override=True)",
-        )
+    _require_passing(
+        f"{holder} overrides the process's request for one model",
+        remedy="Override it for the process, with attnswitch.use(..., override=True)",
+    )
     return _around_forward(model, guard.permit_thread, guard.end_permit, plan)
+
+
+def _require_passing(what: str, remedy: str) -> None:
+    if not guard.can_pass_through():
+        raise UnavailableError(f"{what}, which needs torch 2.9", remedy=remedy)
 
 
 def _around_forward(

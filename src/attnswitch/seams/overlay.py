@@ -1,7 +1,8 @@
 """Values written over an object's attributes, in layers that can be taken away in any order.
 
 Plans of `apply` lie over one another: the newest is in force, and whichever is undone first leaves
-what the others wrote.
+what the others wrote. What was there before the first is known for as long as the object lives,
+also where nobody kept a plan.
 """
 
 from __future__ import annotations
@@ -16,57 +17,50 @@ _ABSENT = object()
 
 @dataclass(eq=False)
 class _Layer:
-    target: Any
+    value: Any
+
+
+@dataclass
+class _Layers:
+    """What lies over one attribute of one object, the newest last."""
+
     before: Any
-    below: _Layer | None
+    forget_with_object: weakref.finalize[..., Any]
+    layers: list[_Layer]
 
 
-# The newest layer of each (object, attribute); whoever can take it away keeps it alive.
-_newest: weakref.WeakValueDictionary[tuple[int, str], _Layer] = weakref.WeakValueDictionary()
+_all: dict[tuple[int, str], _Layers] = {}
 
 
 def put(target: Any, name: str, value: Any) -> Callable[[], None]:
     """Write `value` over the attribute `name` of `target`; returns the way back, for one use."""
-    key, held = (id(target), name), vars(target)
-    below = _of(target, name)
-    layer = _newest[key] = _Layer(target, held.get(name, _ABSENT), below)
+    key, held, layer = (id(target), name), vars(target), _Layer(value)
+    if key not in _all:
+        forget = weakref.finalize(target, _all.pop, key, None)
+        _all[key] = _Layers(held.get(name, _ABSENT), forget, [])
+    over = _all[key]
+    over.layers.append(layer)
     held[name] = value
 
     def back() -> None:
-        newest = _of(target, name)
-        if newest is not layer:
-            _take_from_between(newest, layer)
-        elif layer.before is _ABSENT:
+        was_newest = over.layers[-1] is layer
+        over.layers.remove(layer)
+        if over.layers:
+            if was_newest:
+                held[name] = over.layers[-1].value
+            return
+        over.forget_with_object.detach()
+        del _all[key]
+        if over.before is _ABSENT:
             held.pop(name, None)
         else:
-            held[name] = layer.before
-        if newest is layer and layer.below is not None:
-            _newest[key] = layer.below
-        elif newest is layer:
-            del _newest[key]
+            held[name] = over.before
 
     return back
 
 
 def beneath(target: Any, name: str) -> Any:
     """What the attribute was before any layer came over it; None where it was not set."""
-    layer = _of(target, name)
-    if layer is None:
-        return vars(target).get(name)
-    while layer.below is not None:
-        layer = layer.below
-    return None if layer.before is _ABSENT else layer.before
-
-
-def _of(target: Any, name: str) -> _Layer | None:
-    layer = _newest.get((id(target), name))
-    return layer if layer is not None and layer.target is target else None
-
-
-def _take_from_between(newest: _Layer | None, layer: _Layer) -> None:
-    above = newest
-    while above is not None:
-        if above.below is layer:
-            above.before, above.below = layer.before, layer.below
-            return
-        above = above.below
+    over = _all.get((id(target), name))
+    before = vars(target).get(name) if over is None else over.before
+    return None if before is _ABSENT else before
