@@ -19,9 +19,3 @@ def pinned_transformers(files: list[SourceFile]) -> tuple[int, int] | None:
         for match in _PIN.finditer(file.text)
     ]
     return max(found) if found else None
-
-
-def falls_to_sdpa(files: list[SourceFile]) -> bool:
-    """False if a pin says that models without a setting compute attention eagerly."""
-    pin = pinned_transformers(files)
-    return pin is None or pin >= (4, 36)

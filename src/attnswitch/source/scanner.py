@@ -16,7 +16,7 @@ from attnswitch.source.files.dependencies import install_line
 from attnswitch.source.flow.knowledge import Knowledge
 from attnswitch.source.launches import find_launches
 from attnswitch.source.liveness import judge_status
-from attnswitch.source.pins import falls_to_sdpa, pinned_transformers
+from attnswitch.source.pins import pinned_transformers
 from attnswitch.source.programs import find_programs
 from attnswitch.source.project import Module, Project, parse
 from attnswitch.source.reach import Reach
@@ -54,7 +54,6 @@ def _scan(path: str | os.PathLike[str]) -> tuple[Scan, Project]:
     launches = [x for f in files if f.kind == "shell" for x in find_launches(project, f)]
     programs = find_programs(project, files, {x.program.path for x in launches})
     knowledge = Knowledge(project, findings)
-    knowledge.falls_to_sdpa = falls_to_sdpa(files)
     knowledge.pin = pinned_transformers(files)
     entry_points = judge_programs(project, knowledge, programs, launches)
     roots = [p.module for p in programs]

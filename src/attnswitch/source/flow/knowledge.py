@@ -41,7 +41,6 @@ class Knowledge:
 
     def __init__(self, project: Project, findings: list[Finding]):
         self.project = project
-        self.falls_to_sdpa = True
         self.pin: tuple[int, int] | None = None
         self.options: dict[str, Chosen] = {}
         self.config_defaults: dict[str, Value] = {}
@@ -74,6 +73,11 @@ class Knowledge:
     def since(self, *version: int) -> bool:
         """True if the project's transformers is that new, or not pinned."""
         return self.pin is None or self.pin >= version
+
+    @property
+    def falls_to_sdpa(self) -> bool:
+        """False if the pin says that models without a setting compute attention eagerly."""
+        return self.since(4, 36)
 
     # -- options ----------------------------------------------------------------------------
 
