@@ -36,8 +36,7 @@ WAYS = ("plain", "attnswitch", "msprobe")
 
 def main() -> int:
     """Measure each way in fresh processes, print a line for each, and keep the samples."""
-    parser = ratios.parser(__doc__)
-    parser.set_defaults(layers=1, dtype="float32")
+    parser = ratios.parser(__doc__, layers=1, dtype="float32")
     parser.add_argument("--msprobe", type=Path, required=True, metavar="FOLDER")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--way", choices=WAYS, help=argparse.SUPPRESS)

@@ -10,11 +10,14 @@ from typing import Any
 from attnswitch.environment import version_of
 
 
-def parser(module_doc: str | None) -> argparse.ArgumentParser:
+def parser(
+    module_doc: str | None, layers: int | None = None, dtype: str = "bfloat16"
+) -> argparse.ArgumentParser:
     """--layers, --dtype, --threads and --json, for the geometry of `onevision.py`."""
     found = argparse.ArgumentParser(description=(module_doc or "").splitlines()[0])
-    found.add_argument("--layers", type=int, help="layers of tower and decoder; default: all")
-    found.add_argument("--dtype", default="bfloat16", choices=("bfloat16", "float32"))
+    found.add_argument("--layers", type=int, default=layers,
+                       help=f"layers of tower and decoder; default: {layers or 'all'}")  # fmt: skip
+    found.add_argument("--dtype", default=dtype, choices=("bfloat16", "float32"))
     found.add_argument("--threads", type=int, default=2)
     found.add_argument("--json", type=Path, metavar="FILE", help="write raw samples and ratios")
     return found
