@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import gc
 import itertools
+import types
 
 import pytest
 import torch
@@ -167,15 +168,17 @@ class Target:
     pass
 
 
+@pytest.mark.parametrize("kind", [Target, types.SimpleNamespace])
 @pytest.mark.parametrize("order", itertools.permutations(range(3)))
-def test_layers_are_taken_away_in_any_order(order):
-    target = Target()
+def test_layers_are_taken_away_in_any_order(order, kind):
+    target, known = kind(), len(overlay._all)
     target.name = "own"
     backs = {index: overlay.put(target, "name", index) for index in range(3)}
     for index in order:
         assert overlay.beneath(target, "name") == "own"
         backs.pop(index)()
         assert target.name == (max(backs) if backs else "own")
+    assert len(overlay._all) == known
 
 
 def test_what_lies_beneath_is_known_where_nobody_kept_the_way_back():

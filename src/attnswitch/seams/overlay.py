@@ -22,10 +22,11 @@ class _Layer:
 
 @dataclass
 class _Layers:
-    """What lies over one attribute of one object, the newest last."""
+    """What lies over one attribute of one object, the newest last; `end` stops waiting for the
+    object's end."""
 
     before: Any
-    forget_with_object: weakref.finalize[..., Any]
+    end: Callable[[], object]
     layers: list[_Layer]
 
 
@@ -36,8 +37,7 @@ def put(target: Any, name: str, value: Any) -> Callable[[], None]:
     """Write `value` over the attribute `name` of `target`; returns the way back, for one use."""
     key, held, layer = (id(target), name), vars(target), _Layer(value)
     if key not in _all:
-        forget = weakref.finalize(target, _all.pop, key, None)
-        _all[key] = _Layers(held.get(name, _ABSENT), forget, [])
+        _all[key] = _Layers(held.get(name, _ABSENT), _forget_with(target, key), [])
     over = _all[key]
     over.layers.append(layer)
     held[name] = value
@@ -49,7 +49,7 @@ def put(target: Any, name: str, value: Any) -> Callable[[], None]:
             if was_newest:
                 held[name] = over.layers[-1].value
             return
-        over.forget_with_object.detach()
+        over.end()
         del _all[key]
         if over.before is _ABSENT:
             held.pop(name, None)
@@ -57,6 +57,15 @@ def put(target: Any, name: str, value: Any) -> Callable[[], None]:
             held[name] = over.before
 
     return back
+
+
+def _forget_with(target: Any, key: tuple[int, str]) -> Callable[[], object]:
+    """Forget what lies over an object when it ends; one that cannot be watched is kept alive, so
+    that no other comes to its address."""
+    try:
+        return weakref.finalize(target, _all.pop, key, None).detach
+    except TypeError:  # a types.SimpleNamespace, as some projects' configs are
+        return lambda: target
 
 
 def beneath(target: Any, name: str) -> Any:
