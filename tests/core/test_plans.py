@@ -164,6 +164,18 @@ def test_a_torch_that_cannot_let_one_model_pass_says_so(model, monkeypatch):
         assert seen(model) == {BLOCKWISE: SITES}
 
 
+def test_a_plan_outlives_its_model():
+    plan = attnswitch.apply(ByHand(), "standard")
+    gc.collect()
+    other = ByHand().eval()
+    newer = attnswitch.apply(other, "math")
+    plan.undo()
+    with torch.no_grad():
+        assert attention_operators(lambda: other.attention(*[torch.randn(2, 8, 16)] * 3,
+                                   need_weights=False)) == {MATH: 1}  # fmt: skip
+    newer.undo()
+
+
 class Target:
     pass
 
@@ -192,6 +204,18 @@ def test_what_lies_beneath_is_known_where_nobody_kept_the_way_back():
     assert overlay.beneath(target, "name") == "own"
     back()
     assert target.name == 1
+
+
+def test_the_way_back_from_an_object_that_is_gone():
+    target, known = Target(), len(overlay._all)
+    back = overlay.put(target, "name", 1)
+    key = id(target), "name"
+    del target
+    gc.collect()
+    new = Target()  # at the same address, as it may be
+    overlay._all[key] = over = overlay._Layers("own", lambda: new, [])
+    back()
+    assert overlay._all.pop(key) is over and len(overlay._all) == known
 
 
 def test_nothing_is_kept_of_an_object_that_is_gone():

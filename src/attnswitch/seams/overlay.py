@@ -50,7 +50,8 @@ def put(target: Any, name: str, value: Any) -> Callable[[], None]:
                 held[name] = over.layers[-1].value
             return
         over.end()
-        del _all[key]
+        if _all.get(key) is over:  # else the object is gone, and another may have its address
+            del _all[key]
         if over.before is _ABSENT:
             held.pop(name, None)
         else:
