@@ -39,7 +39,7 @@ FEATURES = {
 def workers(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Run small calls on PyTorch's threads, and on workers as large calls do."""
     if request.param == "workers":
-        monkeypatch.setattr(block_size, "PARALLEL_FLOPS", 0)
+        monkeypatch.setattr(block_size, "SHARED_FLOPS", 0)
 
 
 @pytest.mark.parametrize("feature", FEATURES)

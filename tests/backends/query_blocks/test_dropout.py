@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from attnswitch.backends import blockwise
-from attnswitch.backends.query_blocks import block_size
+from attnswitch.backends.query_blocks import block_size, registration
 
 from .checks import inputs
 from .plain import attention
@@ -43,9 +43,12 @@ def test_seeded() -> None:
 
 
 def test_workers_draw_what_one_worker_draws(monkeypatch: pytest.MonkeyPatch) -> None:
-    alone = weights(0.5, 1, block_rows=16)
-    monkeypatch.setattr(block_size, "PARALLEL_FLOPS", 0)
-    assert torch.equal(alone, weights(0.5, 1, block_rows=16))
+    monkeypatch.setattr(block_size, "SHARED_FLOPS", 0)
+    found = []
+    for workers in (1, 3):
+        monkeypatch.setattr(registration, "choose_workers", lambda *_, n=workers: n)
+        found.append(weights(0.5, 1, block_rows=16))
+    assert torch.equal(*found)
 
 
 def test_everything_dropped() -> None:

@@ -175,7 +175,7 @@ def test_a_forked_child_starts_its_own_workers() -> None:
 import os, torch
 import attnswitch.backends.query_blocks.block_size as block_size
 from attnswitch.backends import blockwise
-block_size.PARALLEL_FLOPS = 0
+block_size.SHARED_FLOPS = 0
 t = torch.randn(1, 4, 50, 8)
 expected = blockwise(t, t, t)
 child = os.fork()

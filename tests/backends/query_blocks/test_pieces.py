@@ -27,7 +27,7 @@ def pieces(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(params=["one-worker", "workers"])
 def workers(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     if request.param == "workers":
-        monkeypatch.setattr(block_size, "PARALLEL_FLOPS", 0)
+        monkeypatch.setattr(block_size, "SHARED_FLOPS", 0)
 
 
 @pytest.fixture(params=["shifted", "made-twice"])

@@ -25,8 +25,14 @@ CHUNK_KEYS = 1024
 # A decoded token has so few rows that the keys are the work: as many heads as their copies allow
 # share one batched product, instead of one Python step a head.
 FEW_ROWS = 16
-# Below this many multiply-adds (some 0.3 ms of two cores) a call is not handed to workers.
-PARALLEL_FLOPS = 2.0e7
+# Below this many multiply-adds (some 40 ms of two cores) a call is not handed to workers: several
+# heads share one batched product, and PyTorch's own threads share each operation. They still spin
+# from the model's last product, and workers would wait for a core. After a product, on two Zen 3
+# cores, in parts of FlashAttention's time with workers and shared: Qwen2-0.5B's heads at 256 tokens
+# 2.32 and 1.21 (with gradients 1.87 and 1.05), at 640 1.29 and 1.02, at 2,980 (8e9) 1.07 and 1.24;
+# CLIP-L 1.71 and 1.29. Blocks of 256 rows and of 2 Mi or 4 Mi scores were within the noise.
+SHARED_FLOPS = 2.5e9
+SHARED_ROWS = 128
 # On a GPU all heads run in one batched product; 64 Mi elements are 256 MiB of fp32 scores.
 CUDA_SCORE_ELEMENTS = 1 << 26
 
@@ -66,6 +72,8 @@ def choose_block_size(
         groups = max(1, min(G, PACKED_ELEMENTS // max(1, S * q_BHTD.shape[3])))
         rows, heads = block_rows or max(1, T), H // G
         return BlockSize(rows, groups, heads, S, S)
+    if _is_shared(q_BHTD, k_BGSD):
+        return _shared_size(q_BHTD, k_BGSD, block_rows, whole_rows)
     piece = S if whole_rows else min(S, PIECE_KEYS)
     budget = WHOLE_ROW_ELEMENTS if whole_rows else SCORE_ELEMENTS
     total = max(8, min(ROWS, budget // max(1, piece)))
@@ -73,15 +81,39 @@ def choose_block_size(
     rows = max(1, min(T, total // heads))
     if heads == 1:
         rows = min(rows, 320)
-    rows = block_rows or -(-T // -(-T // rows))
+    rows = block_rows or _evenly(T, rows)
     chunk = S if q_BHTD.shape[3] * S <= PACKED_ELEMENTS else CHUNK_KEYS
     return BlockSize(rows, 1, heads, chunk, piece)
 
 
+def _is_shared(q_BHTD: torch.Tensor, k_BGSD: torch.Tensor) -> bool:
+    B, H, T, D = q_BHTD.shape
+    return B * H * T * D * k_BGSD.shape[2] < SHARED_FLOPS
+
+
+def _shared_size(
+    q_BHTD: torch.Tensor, k_BGSD: torch.Tensor, block_rows: int, whole_rows: bool
+) -> BlockSize:
+    """Choose for a small call: few rows, so that causal blocks stay short, of many heads."""
+    H, T, D = q_BHTD.shape[1:]
+    G, S = k_BGSD.shape[1:3]
+    piece = S if whole_rows else min(S, PIECE_KEYS)
+    total = max(1, SCORE_ELEMENTS // piece)
+    heads = min(H // G, total)
+    rows = block_rows or _evenly(T, min(SHARED_ROWS, max(1, total // heads)))
+    packed = 2 * PACKED_ELEMENTS
+    groups = _evenly(G, min(total // (rows * heads), packed // (S * D)))
+    return BlockSize(rows, groups, heads, S if groups * S * D <= packed else CHUNK_KEYS, piece)
+
+
+def _evenly(total: int, most: int) -> int:
+    """Return the size of the parts if ``total`` is cut into as few as hold ``most`` at most."""
+    parts = -(-total // max(1, most))
+    return -(-total // parts)
+
+
 def choose_workers(q_BHTD: torch.Tensor, k_BGSD: torch.Tensor, device: str | None = None) -> int:
     """Return how many threads a call is worth: PyTorch's own number, or one."""
-    B, H, T, D = q_BHTD.shape
-    on = device or q_BHTD.device.type
-    if on != "cpu" or B * H * T * D * k_BGSD.shape[2] < PARALLEL_FLOPS:
+    if (device or q_BHTD.device.type) != "cpu" or _is_shared(q_BHTD, k_BGSD):
         return 1
     return torch.get_num_threads()
