@@ -1,5 +1,5 @@
-"""The resolver against a slow, obvious interpreter: 10,000 random policies and calls, of which the
-quick tests try a tenth."""
+"""The resolver against a slow, obvious interpreter: 10,000 random policies and calls in ten
+batches, of which the quick tests try the first."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 
 from attnswitch.errors import PolicyError
@@ -22,7 +22,7 @@ from attnswitch.types import AttentionCall, Circumstances, Site
 from .interpreter import first_match
 from .random_policies import calls, policies
 
-EXAMPLES, QUICK = 10_000, 1_000
+EXAMPLES, BATCHES = 1_000, 10
 seen: Counter[str] = Counter()
 generously = settings(
     deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck)
@@ -82,21 +82,24 @@ def made_up_gpus(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "examples", [QUICK, pytest.param(EXAMPLES, marks=pytest.mark.slow)], ids=str
+    "batch", [0, *(pytest.param(n, marks=pytest.mark.slow) for n in range(1, BATCHES))]
 )
-def test_the_resolver_is_the_interpreter(examples):
+def test_the_resolver_is_the_interpreter(batch):
     seen.clear()
 
-    @settings(generously, max_examples=examples)
+    @seed(batch)
+    @settings(generously, max_examples=EXAMPLES)
     @given(policies(), st.lists(calls(), min_size=1, max_size=3))
     def run(policy, several):
+        seen["policies"] += 1
         compare(policy, several)
 
     run()
+    assert seen["policies"] >= EXAMPLES
     # Both ways to decide were tried, rules won and lost, and few policies were refused.
-    assert min(seen["once"], seen["at each call"]) > examples / 20
-    assert min(seen["a rule"], seen["no rule"]) > examples / 20
-    assert seen["a rule"] + seen["no rule"] > examples / 2
+    assert min(seen["once"], seen["at each call"]) > EXAMPLES / 20
+    assert min(seen["a rule"], seen["no rule"]) > EXAMPLES / 20
+    assert seen["a rule"] + seen["no rule"] > EXAMPLES / 2
 
 
 def compare(policy, several):
@@ -122,7 +125,7 @@ def test_a_planted_fault_is_found(monkeypatch):
         Numbers, "__contains__", lambda self, n: any(a <= n < b for a, b in self.intervals)
     )
 
-    @settings(generously, max_examples=QUICK)
+    @settings(generously, max_examples=EXAMPLES)
     @given(policies(), calls())
     def run(policy, facts):
         compare(policy, [facts])
@@ -138,7 +141,7 @@ def test_what_is_remembered_by_too_few_facts_is_found(monkeypatch):
         plans, "_reader", lambda fact: (lambda _: None) if fact == "kv_length" else reader(fact)
     )
 
-    @settings(generously, max_examples=QUICK)
+    @settings(generously, max_examples=EXAMPLES)
     @given(policies(), st.lists(calls(), min_size=2, max_size=3))
     def run(policy, several):
         compare(policy, several)
