@@ -3,6 +3,7 @@
 python benchmarks/attention.py           everything; JSON, table and plot under docs/measured
 python benchmarks/attention.py --quick   two rounds a case: a rehearsal, not a result
 python benchmarks/attention.py --only Qwen2 --dtype bf16 --pass forward --part speed
+python benchmarks/attention.py --add …   keep what the folder has of other cases and parts
 """
 
 from __future__ import annotations
@@ -36,15 +37,21 @@ def main(arguments: list[str] | None = None) -> int:
     found: dict[str, Any] = {"schema": "attnswitch.attention/1", "environment": _environment()}
     found |= {"rows": [], "memory": [], "accuracy": []}
     options.output.mkdir(parents=True, exist_ok=True)
+    path = options.output / "attention.json"
+    if options.add and path.exists():
+        old = json.loads(path.read_text(encoding="utf-8"))
+        if old["environment"] != found["environment"]:
+            print(f"{path} was measured elsewhere: {old['environment']}", file=sys.stderr)
+            return 2
+        found = joined(old, found)
 
     def save() -> None:
-        path = options.output / "attention.json"
         path.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
 
     if "speed" in options.part:
         for case, name, direction in _selected(options):
             row = _time(case, name, direction == "backward", options)
-            found["rows"].append(row)
+            found = joined(found, {"rows": [row]})
             write_table([row], sys.stdout)
             save()
     if "memory" in options.part:
@@ -58,6 +65,17 @@ def main(arguments: list[str] | None = None) -> int:
     if found["rows"]:
         draw(found["rows"], options.output / "attention.svg")
     return 0
+
+
+def joined(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
+    """What was found, and found anew: a case measured again takes its old place."""
+    rows = {_case_of(row): row for row in (*old["rows"], *new["rows"])}
+    parts = {part: new.get(part) or old[part] for part in ("memory", "accuracy")}
+    return {**old, **new, "rows": list(rows.values()), **parts}
+
+
+def _case_of(row: dict[str, Any]) -> tuple[Any, ...]:
+    return tuple(row[name] for name in ("case", "tokens", "batch", "mask", "dtype", "pass"))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -77,6 +95,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--seconds", type=float, default=10.0, help="their time, after 4 rounds")
     parser.add_argument("--quick", action="store_true", help="two rounds a case")
+    parser.add_argument("--add", action="store_true", help="keep what is in the folder already")
     parser.add_argument("--output", type=Path, default=Path("docs/measured"))
     return parser
 
