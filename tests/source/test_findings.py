@@ -181,6 +181,7 @@ OTHER_FILES = {
 NOT_IN_OTHER_FILES = {
     "a comment in a script": ("a.sh", "# pip install flash-attn\necho use --use-flash-attn\n"),
     "prose in a README": ("README.md", "We recommend flash-attn; pip is fine.\n"),
+    "a download in a README": ("README.md", "wget https://x.org/flash_attn-2.6.3-cp310.whl\n"),
     "a commented requirement": ("requirements.txt", "# flash-attn\ntorch\n"),
     "a sentence in a JSON": ("d.json", '{"text": "a flash_attn of light"}\n'),
     "isort's known packages": ("pyproject.toml", '[tool.isort]\nknown = ["torch", "flashy"]\n'),

@@ -48,6 +48,8 @@ def _launched(
     asked = _asked(bare_events, models=True)
     if bare.vision_tower != "off":
         asked.add(("option", "vision_tower"))
+    if any(e.kind == "patch" and e.model for e in bare_events):
+        asked |= _picking(bare_events)
     flags = {n: v for n, v in launch.flags.items() if ("option", n) in asked}
     variables = {n: v for n, v in launch.variables.items() if ("variable", n) in asked}
     events, gave_up = runs.events(program, flags, variables)
@@ -76,6 +78,12 @@ def _asked(events: list[Event], models: bool) -> set[tuple[str, str]]:
     return {(lit.kind, lit.name) for lit in found}
 
 
+def _picking(events: list[Event]) -> set[tuple[str, str]]:
+    """The options that pick the language model, which a patch may reach or not."""
+    conditions = [lit for e in _language_loads(events) for lit in e.guard]
+    return {(lit.kind, lit.name) for lit in conditions if lit.kind == "option"}
+
+
 def _language_loads(events: list[Event]) -> list[Event]:
     return [e for e in events if e.kind == "load" and e.role == "language_model"]
 
@@ -92,7 +100,8 @@ def _verdict(
     knowledge: Knowledge,
     scripted: bool = False,
 ) -> EntryPoint:
-    language, vision = judge(events, "language_model"), judge(events, "vision_tower")
+    language = judge(events, "language_model", scripted)
+    vision = judge(events, "vision_tower", scripted)
     answers = {"language model": language, "vision tower": vision}
     for answer in answers.values() if scripted else ():
         settle(answer)

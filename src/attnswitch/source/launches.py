@@ -85,6 +85,8 @@ def _file(project: Project, path: str, token: str) -> Module | None:
     matches = [m for other, m in modules if other.endswith("/" + clean)]
     if not matches and clean.startswith("/"):
         matches = [m for o, m in modules if clean.endswith("/" + o) or ("/" + o).endswith(clean)]
+    elif not matches:  # `path/to/project/train/train.py`: the reader's own folders come first
+        matches = [m for o, m in modules if "/" in o and clean.endswith("/" + o)]
     shared = [(-len(posixpath.commonprefix([m.path, path])), m.path, m) for m in matches]
     return min(shared, key=lambda s: s[:2])[2] if shared else None
 

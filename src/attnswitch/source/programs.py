@@ -18,6 +18,7 @@ _KINDS = (
     ("evaluation", r"eval|bench|vqa|mme|mmmu|pope|test|score|scoring|retrieval|probe"),
     ("inference", r"infer|predict|demo|chat|generat|cli|run|example|quickstart|quick|caption"),
 )
+_WORKS = re.compile(r"from_pretrained|load_pretrained|parse_args")
 _TOOLS = re.compile(r"merge|convert|extract|consolidate|_delta|quantiz|export|download|split")
 _SCRIPT_LINE = re.compile(
     r"^\s*[\"']?([\w.-]+)[\"']?\s*=\s*[\"']([\w.]+):([\w.]+)[\"']", re.MULTILINE
@@ -74,7 +75,7 @@ def main_line(module: Module) -> int | None:
     return None
 
 
-def _has_work(module: Module) -> bool:
+def _has_work(project: Project, module: Module) -> bool:
     """True for a script without a main guard: calls at its top, outside any package."""
     calls = 0
     for node in module.tree.body:
@@ -83,8 +84,21 @@ def _has_work(module: Module) -> bool:
             calls += 2
         if isinstance(value, ast.Call):
             calls += 1
-    works = re.search(r"from_pretrained|load_pretrained|parse_args", module.text)
-    return calls >= 2 and works is not None and not is_configuration(module)
+    if calls < 2 or is_configuration(module):
+        return False
+    return bool(_WORKS.search(module.text)) or _makes_a_model(project, module)
+
+
+def _makes_a_model(project: Project, module: Module) -> bool:
+    """True for `chat = Chat(path)` at the top, of a class of the tree whose methods load one."""
+    for node in module.tree.body:
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call):
+            made = project.resolve_dotted(module, node.value.func)
+            if made is not None and made.kind == "class" and made.module is not module:
+                text = ast.unparse(made.node) if made.node is not None else ""
+                if ".from_pretrained(" in text or "load_pretrained_model(" in text:
+                    return True
+    return False
 
 
 def find_programs(project: Project, files: list[SourceFile], launched: set[str]) -> list[Program]:
@@ -98,7 +112,9 @@ def find_programs(project: Project, files: list[SourceFile], launched: set[str])
         line = main_line(module)
         if line is not None:
             found[module.path] = Program(module, line, kind_of_program(module.path))
-        elif module.path in launched or (module.path not in imported and _has_work(module)):
+        elif module.path in launched or (
+            module.path not in imported and _has_work(project, module)
+        ):
             found[module.path] = Program(module, 1, kind_of_program(module.path))
     for program in _installed(project, files):
         found.setdefault(program.module.path, program)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from attnswitch.source import words
 from attnswitch.source.flow.events import Event
+from attnswitch.source.flow.reaching import reaching
 from attnswitch.source.flow.values import Guard, Literal
 from attnswitch.source.records import Line
 
@@ -62,9 +63,13 @@ def by_default(guard: Guard, models: bool = False) -> bool | None:
     return None if None in held else True
 
 
-def judge(events: list[Event], role: str) -> Answer:
-    """The verdict for the language model or the vision tower."""
+def judge(events: list[Event], role: str, scripted: bool = False) -> Answer:
+    """The verdict for the language model or the vision tower.
+
+    `scripted`: options that are not given stay at their defaults.
+    """
     kinds = {"load", "write", "patch", "call"}
+    events = reaching(events, lambda e: not scripted or by_default(e.guard) is not False)
     mine = _with_needed_packages(events, [e for e in events if e.role == role and e.kind in kinds])
     mine = _without_judges(_without_mpt(mine))
     answer = Answer()

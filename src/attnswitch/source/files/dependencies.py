@@ -10,6 +10,8 @@ from attnswitch.source.records import Finding
 from attnswitch.source.tree import SourceFile
 
 _INSTALL = re.compile(r"\b(?:pip3?|uv|conda|mamba|poetry|pixi)\b[^#]*\b(?:install|add)\b|\.whl\b")
+#: Fetches a file, and leaves installing it to another line.
+_DOWNLOAD = re.compile(r"\s*(?:\$ |RUN )?(?:wget|curl)\b(?!.*(?:&&|;|\|))")
 _REQUIREMENT = re.compile(r"^[\s\"'\-]*([A-Za-z][\w.-]*)")
 
 
@@ -45,6 +47,8 @@ def install_line(line: str) -> str | None:
         return None
     code = line.split(" #", 1)[0]
     if code.lstrip().startswith(("#", "//")) or not _INSTALL.search(code):
+        return None
+    if _DOWNLOAD.match(code):
         return None
     match = re.search(r"(?<![\w/-])(flash[-_]attn|xformers|flash[-_]attention|flashinfer)", code)
     if match:

@@ -37,6 +37,10 @@ from attnswitch.source.records import Line
 
 #: Lines of a function that only turns one text into another.
 _SHORT = 12
+#: A method of a class of the tree, to be tried on an object that could not be followed.
+Method = tuple[Symbol, ast.AST]
+#: Names that too many objects have; a constructor belongs to the class that `super()` means.
+_NOT_BY_NAME = frozenset({"forward", "generate", "train", "eval", "to", "__init__"})
 
 
 class Calls(Methods, Outside, Described):
@@ -239,7 +243,8 @@ class Calls(Methods, Outside, Described):
         worth = self.knowledge.methods_worth_following(name)
         candidates = [c for c in worth if self._loaded(c[0])] if len(worth) <= 60 else []
         self._callbacks(arguments, line_of(frame, node))
-        if not 0 < len(candidates) <= 3 or name in {"forward", "generate", "train", "eval", "to"}:
+        candidates = self._without_other_towers(candidates)
+        if not 0 < len(candidates) <= 3 or name in _NOT_BY_NAME:
             return Unknown(dotted_text(node.func))
         results: list[tuple[Guard, Value]] = []
         for symbol, method in candidates:
@@ -251,6 +256,16 @@ class Calls(Methods, Outside, Described):
             self.state.guard = saved
             results.append((guard, value))
         return choose(results)
+
+    def _without_other_towers(self, candidates: list[Method]) -> list[Method]:
+        """Where a script names the tower, it is one of those that were made by now."""
+        if not isinstance(self.state.overridden("option", "vision_tower"), Const):
+            return candidates
+        return [
+            (symbol, method)
+            for symbol, method in candidates
+            if words.role_of(symbol.dotted) != "vision_tower" or symbol.key in self.state.built
+        ]
 
     def _loaded(self, symbol: Symbol) -> bool:
         """An object's class must have been imported by now."""

@@ -16,7 +16,8 @@ class Event:
     patch (attention is replaced), call (a kernel runs), need (a package must import) or
     demand (the program stops otherwise). `family` is flash, sdpa, eager, xformers, off,
     default, triton, or asked:<text> where the value could not be followed. `source` is the line
-    that the value was written in, if it was handed on from elsewhere.
+    that the value was written in, if it was handed on from elsewhere. `model` is the family of
+    the model that is loaded or patched, where it is known.
     """
 
     kind: str
@@ -26,6 +27,7 @@ class Event:
     guard: Guard = ALWAYS
     detail: str = ""
     source: Line | None = None
+    model: str = ""
 
     def under(self, guard: Guard) -> Event:
         """The same event under further conditions."""

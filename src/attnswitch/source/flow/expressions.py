@@ -18,6 +18,7 @@ from attnswitch.source.flow.values import (
     MOST_ALTERNATIVES,
     Arguments,
     Bound,
+    Choice,
     Chosen,
     Class,
     Const,
@@ -28,6 +29,7 @@ from attnswitch.source.flow.values import (
     ModuleValue,
     Row,
     Super,
+    Template,
     Unknown,
     Value,
     apply,
@@ -201,12 +203,16 @@ class Expressions(Operators):
         """`base[key]` for one alternative of the base."""
         if isinstance(base, Mapping) and isinstance(key, Const):
             return base.get(key.value) or UNKNOWN
+        if isinstance(base, Mapping) and isinstance(key, Choice):
+            return choose((g, self.entry(base, k, node, frame)) for g, k in key.options)
         if isinstance(base, Chosen) and base.derived:
             return base
         if isinstance(base, Mapping) and len(base.items) > MOST_ALTERNATIVES:
             return one_of_many(base)
         if isinstance(base, Mapping) and base.items:
             text = ast.unparse(node.slice)
+            if isinstance(key, (Unknown, Template)) and words.is_setting(text.split(".")[-1]):
+                key = Chosen("config", text, UNKNOWN)  # "mla_" + config._attn_implementation
             pairs = []
             for name, value in base.items:
                 test = truths.compare(key, "Eq", Const(name), f"{text} == {name!r}")

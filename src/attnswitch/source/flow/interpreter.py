@@ -10,7 +10,7 @@ from attnswitch.source import words
 from attnswitch.source.dynamic import dynamic_imports, registers
 from attnswitch.source.flow import strings
 from attnswitch.source.flow.events import Event
-from attnswitch.source.flow.state import UNKNOWN, Frame
+from attnswitch.source.flow.state import UNKNOWN, Frame, line_of
 from attnswitch.source.flow.targets import Targets
 from attnswitch.source.flow.truth import branch, installed
 from attnswitch.source.flow.values import (
@@ -144,8 +144,18 @@ class Interpreter(Targets):
 
     def _AnnAssign(self, node: ast.AnnAssign, frame: Frame, top: bool) -> bool:
         if node.value is not None:
-            self.assign(node.target, self.evaluate(node.value, frame), node.value, frame)
+            value = self.evaluate(node.value, frame)
+            if isinstance(value, Loaded):
+                value = self._annotated_model(node, frame) or value
+            self.assign(node.target, value, node.value, frame)
         return False
+
+    def _annotated_model(self, node: ast.AnnAssign, frame: Frame) -> Value | None:
+        """`model: Judge = AutoModelForCausalLM.from_pretrained(…)` loads that class of the tree."""
+        made = self.evaluate(node.annotation, frame)
+        if not isinstance(made, Class):
+            return None
+        return self.create(made.symbol, ([], {}, True), line_of(frame, node))
 
     def _AugAssign(self, node: ast.AugAssign, frame: Frame, top: bool) -> bool:
         value = self.evaluate(node.value, frame)

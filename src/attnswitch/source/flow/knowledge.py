@@ -11,6 +11,7 @@ from attnswitch.source import words
 from attnswitch.source.configurations import model_configurations
 from attnswitch.source.flow.composite import named_a_whole_model
 from attnswitch.source.flow.quiet import Quiet
+from attnswitch.source.flow.reaching import family_of_a_model
 from attnswitch.source.flow.values import Chosen, Const, Unknown, Value
 from attnswitch.source.mechanisms.options import (
     field_default,
@@ -50,6 +51,7 @@ class Knowledge:
         self._ancestry: dict[tuple[str, int], list[Symbol]] = {}
         self._worth: dict[str, list[tuple[Symbol, ast.AST]]] = {}
         self._texts: dict[int, str] = {}
+        self._families: dict[tuple[str, int], str] = {}
         direct = {(f.path, f.scope) for f in findings}
         self._interesting = self._follow(direct)
 
@@ -68,6 +70,14 @@ class Knowledge:
         found = self._texts.get(id(node))
         if found is None:
             found = self._texts[id(node)] = short(node, 70)
+        return found
+
+    def family(self, symbol: Symbol) -> str:
+        """The family of transformers that a model class is built on, empty if that is open."""
+        found = self._families.get(symbol.key)
+        if found is None:
+            found = family_of_a_model(self.project, self.ancestry(symbol))
+            self._families[symbol.key] = found
         return found
 
     def since(self, *version: int) -> bool:

@@ -12,10 +12,13 @@ from attnswitch.source.flow.events import Event
 from attnswitch.source.flow.expressions import Expressions
 from attnswitch.source.flow.families import families
 from attnswitch.source.flow.machine import Given
+from attnswitch.source.flow.reaching import family_of_a_class
 from attnswitch.source.flow.state import UNKNOWN, Frame, line_of
 from attnswitch.source.flow.truth import branch
 from attnswitch.source.flow.values import (
     ALWAYS,
+    Choice,
+    Chosen,
     Class,
     Const,
     External,
@@ -26,6 +29,7 @@ from attnswitch.source.flow.values import (
     Unknown,
     Value,
     alternatives,
+    apply,
     choose,
 )
 from attnswitch.source.project import Symbol, dotted_text
@@ -80,13 +84,18 @@ class Loads(Expressions):
                 return result if not isinstance(result, Const) else receiver_instance(receiver)
         role = self._role(name, node, frame)
         keywords = self._with_the_config(node.func.attr, arguments)
-        self._record_load(node, keywords, name, role, frame)
+        self._record_load(node, keywords, name, role, frame, self._family(receiver))
         before = len(self.state.events)
         self._built_from(receiver, arguments, node, frame)
         seen = any(e.role == "vision_tower" for e in self.state.events[before:])
         if role == "language_model" and not seen and self._holds_a_tower(receiver):
             self._record_load(node, keywords, name, "vision_tower", frame)
         return receiver_instance(receiver)
+
+    def _family(self, receiver: Value) -> str:
+        if isinstance(receiver, (Class, Instance)):
+            return self.knowledge.family(receiver.symbol)
+        return family_of_a_class(receiver.dotted) if isinstance(receiver, External) else ""
 
     def _with_the_config(self, loader: str, arguments: Given) -> dict[str, Value]:
         """The keywords of a load; `from_config(config)` follows what its configuration holds."""
@@ -186,7 +195,13 @@ class Loads(Expressions):
         return "language_model"
 
     def _record_load(
-        self, node: ast.Call, keywords: dict[str, Value], name: str, role: str, frame: Frame
+        self,
+        node: ast.Call,
+        keywords: dict[str, Value],
+        name: str,
+        role: str,
+        frame: Frame,
+        model: str = "",
     ) -> None:
         where = line_of(frame, node)
         found = False
@@ -198,11 +213,11 @@ class Loads(Expressions):
             found = True
             line = self._key_line(node, key, where)
             for family, guard, source in families(key, value):
-                self.state.record(Event("load", family, line, role, guard, name, source))
+                self.state.record(Event("load", family, line, role, guard, name, source, model))
         if not found:
             # A load that is handed a configuration follows what was written into it.
             family = "configured" if "config" in keywords else "default"
-            self.state.record(Event("load", family, where, role, ALWAYS, name))
+            self.state.record(Event("load", family, where, role, ALWAYS, name, model=model))
 
     def _is_off(self, value: Value) -> bool:
         return isinstance(value, Const) and not value.value
@@ -219,11 +234,18 @@ def _configured(arguments: Given) -> Value:
     _positional, keywords, _more = arguments
     config = keywords.get("config", UNKNOWN)
     asked = next((v for k, v in keywords.items() if words.is_setting(k)), UNKNOWN)
+    if isinstance(asked, Choice):
+        asked = apply(asked, _left_open)
     if isinstance(asked, Unknown) or asked == Const(None):
         return config
     if isinstance(config, Instance):
         return replace(config, asked=asked)
     return asking(asked) if isinstance(config, Unknown) else config
+
+
+def _left_open(asked: Value) -> Value:
+    """None asks for nothing: the configuration keeps what it says."""
+    return Chosen("config", "_attn_implementation", UNKNOWN) if asked == Const(None) else asked
 
 
 def receiver_instance(receiver: Value) -> Value:

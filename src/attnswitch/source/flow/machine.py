@@ -93,7 +93,13 @@ class Machine(ABC):
 
     @abstractmethod
     def _record_load(
-        self, node: ast.Call, keywords: dict[str, Value], name: str, role: str, frame: Frame
+        self,
+        node: ast.Call,
+        keywords: dict[str, Value],
+        name: str,
+        role: str,
+        frame: Frame,
+        model: str = "",
     ) -> None:
         """Record a load and what it asks for."""
 

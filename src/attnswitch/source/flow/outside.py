@@ -192,6 +192,13 @@ class Outside(Expressions):
             result = result.put(key, value)
         return result if isinstance(result, Mapping) else None
 
+    def _call_from_dict(self, dotted, node, positional, keywords, frame) -> Value | None:
+        """`PretrainedConfig.from_dict({…})`: a configuration that holds what is written there."""
+        made = dotted.rpartition(".")[0].endswith("Config")
+        if made and positional and isinstance(positional[0], Mapping):
+            return Mapping(positional[0].items, rest=True)
+        return None
+
     def _call_vars(self, dotted, node, positional, keywords, frame) -> Value | None:
         value = positional[0] if positional else UNKNOWN
         if isinstance(value, Arguments):

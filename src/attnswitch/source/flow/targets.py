@@ -9,6 +9,7 @@ from attnswitch.source import words
 from attnswitch.source.flow.calls import Calls
 from attnswitch.source.flow.events import Event
 from attnswitch.source.flow.families import families
+from attnswitch.source.flow.reaching import family_of_a_patch
 from attnswitch.source.flow.state import UNKNOWN, Frame, line_of
 from attnswitch.source.flow.values import (
     ALWAYS,
@@ -121,18 +122,14 @@ class Targets(Calls):
             return
         role = replaced_role(self.project, frame.module, target)
         where = line_of(frame, target)
-        chosen = self._where_chosen(target, frame)
+        owner = self.evaluate(target.value, frame)
+        patched = owner.dotted if isinstance(owner, External) else ""
+        chosen = _where_chosen(f"{patched}.{target.attr}")
+        model = family_of_a_patch(patched)
         runs = {(e.family, e.guard) for e in self._kernels_of(source, where, frame)}
         for kernel, guard in sorted(runs or {(family, ALWAYS)}, key=str):
-            self.state.record(Event("patch", kernel, where, role, guard | chosen, name))
-
-    def _where_chosen(self, target: ast.Attribute, frame: Frame) -> Guard:
-        """`LlamaFlashAttention2.forward = f` matters where a model is asked for that class."""
-        owner = self.evaluate(target.value, frame)
-        name = f"{owner.dotted}.{target.attr}" if isinstance(owner, External) else ""
-        if _CHOSEN_CLASS.search(name):
-            return frozenset({Literal("config", "_attn_implementation", "== 'flash_attention_2'")})
-        return ALWAYS
+            guard |= chosen
+            self.state.record(Event("patch", kernel, where, role, guard, name, model=model))
 
     def _kernels_of(self, source: ast.expr, where: Line, frame: Frame) -> list[Event]:
         """The kernels that a function of the tree calls, each under the function's conditions."""
@@ -187,6 +184,13 @@ class Targets(Calls):
         klass = frame.klass.dotted if frame.klass else ""
         role = words.role_of(owner) or words.role_of(klass) or words.role_of(frame.module.path)
         return role or "language_model"
+
+
+def _where_chosen(name: str) -> Guard:
+    """`LlamaFlashAttention2.forward = f` matters where a model is asked for that class."""
+    if _CHOSEN_CLASS.search(name):
+        return frozenset({Literal("config", "_attn_implementation", "== 'flash_attention_2'")})
+    return ALWAYS
 
 
 def _item(value: Value, index: int, count: int) -> Value:
