@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from attnswitch.source.conditions import by_default, option_off
 from attnswitch.source.flow.events import Event
 from attnswitch.source.flow.knowledge import Knowledge
 from attnswitch.source.flow.values import Literal
@@ -11,7 +12,7 @@ from attnswitch.source.programs import Launch, Program, converts, kind_of_progra
 from attnswitch.source.project import Project
 from attnswitch.source.records import EntryPoint
 from attnswitch.source.runs import Runs
-from attnswitch.source.verdict import ROLES, Answer, by_default, judge, option_off, settle
+from attnswitch.source.verdict import ROLES, Answer, judge, settle
 
 _TRAINS = re.compile(r"Trainer\(|\.backward\(")
 

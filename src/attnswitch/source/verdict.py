@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from dataclasses import dataclass, field, replace
 
 from attnswitch.source import words
+from attnswitch.source.conditions import (
+    by_default,
+    decided_elsewhere,
+    simplified,
+    symbols,
+    telling,
+    unique,
+)
 from attnswitch.source.flow.events import Event
 from attnswitch.source.flow.reaching import reaching
-from attnswitch.source.flow.values import Guard, Literal
+from attnswitch.source.flow.values import Literal
 from attnswitch.source.records import Line
 
 ROLES = ("language_model", "vision_tower")
@@ -35,34 +42,6 @@ class Answer:
     xformers: bool = False
 
 
-def symbols(guard: Guard) -> list[Literal]:
-    """The conditions that a user can influence, settings of configs left out."""
-    return sorted(
-        (
-            lit
-            for lit in guard
-            if lit.kind != "branch" and not _decided_elsewhere(lit) and not lit.names_a_model
-        ),
-        key=lambda lit: (lit.kind, lit.name, lit.negated),
-    )
-
-
-def _decided_elsewhere(literal: Literal) -> bool:
-    """`config._attn_implementation == …` repeats what the loading call asked for."""
-    return literal.kind == "config" and words.is_setting(literal.name)
-
-
-def by_default(guard: Guard, models: bool = False) -> bool | None:
-    """Does a guard hold when the user sets nothing? None if that depends on the machine.
-
-    `models`: ask the conditions that pick a model, which else are left out.
-    """
-    held = [lit.by_default for lit in (guard if models else symbols(guard))]
-    if False in held:
-        return False
-    return None if None in held else True
-
-
 def judge(events: list[Event], role: str, scripted: bool = False) -> Answer:
     """The verdict for the language model or the vision tower.
 
@@ -86,14 +65,14 @@ def judge(events: list[Event], role: str, scripted: bool = False) -> Answer:
         answer.reasons = _off_reasons(off, answer)
         answer.lines = [e.source or e.at for e in off[:1]]
         return answer
-    if all(any(_decided_elsewhere(lit) for lit in e.guard) for e in on):
+    if all(any(decided_elsewhere(lit) for lit in e.guard) for e in on):
         return _left_to_config(answer, on)
     answer.on = on
     picks = _picks(on, off)
     certain = [e for e in on if not set(symbols(e.guard)) - picks]
     rivals = _rivals(certain, off, picks)
-    answer.lines = _unique([e.source or e.at for e in certain or on])
-    answer.models = _unique([lit for e in (*on, *off) for lit in e.guard if lit.names_a_model])
+    answer.lines = unique([e.source or e.at for e in certain or on])
+    answer.models = unique([lit for e in (*on, *off) for lit in e.guard if lit.names_a_model])
     answer.models += sorted(picks, key=str)
     if certain and (_outweigh(certain, rivals, picks) or _covers(certain)):
         answer.flash = answer.default = "on"
@@ -102,11 +81,11 @@ def judge(events: list[Event], role: str, scripted: bool = False) -> Answer:
             answer.reasons.append(f"not asked for at {_list(_places(off))}")
         return answer
     answer.flash = "depends"
-    answer.literals = _telling([lit for e in on for lit in symbols(e.guard)])
+    answer.literals = telling([lit for e in on for lit in symbols(e.guard)])
     answer.reasons = _said(on)
     answer.default = _default(on)
     if certain and not answer.literals:
-        answer.literals = _telling(_unique([lit for e in certain for lit in _selecting(e)]))
+        answer.literals = telling(unique([lit for e in certain for lit in _selecting(e)]))
         answer.reasons = _said(certain, selecting=True)
         answer.default = _default_model(certain)
         answer.reasons.append(f"other models are loaded without it at {_list(_places(off))}")
@@ -230,8 +209,8 @@ def _left_to_config(answer: Answer, on: list[Event]) -> Answer:
     """Only the configuration of the loaded model can ask for it."""
     answer.flash = "depends"
     answer.default = "depends"
-    answer.literals = _unique([lit for e in on for lit in e.guard if _decided_elsewhere(lit)])[:3]
-    answer.lines = _unique([e.at for e in on])
+    answer.literals = unique([lit for e in on for lit in e.guard if decided_elsewhere(lit)])[:3]
+    answer.lines = unique([e.at for e in on])
     answer.reasons = [f"{on[0].at} does what the model's configuration says"]
     return answer
 
@@ -255,41 +234,12 @@ def _without_judges(events: list[Event]) -> list[Event]:
     return others if any(e.kind == "load" for e in others) else events
 
 
-def simplified(events: list[Event]) -> list[Event]:
-    """Drop conditions that make no difference: on if x, and on if not x, is simply on."""
-    asked = {e: frozenset(symbols(e.guard)) for e in _unique(events)}
-    shorter = _shortened(set(asked.values()))
-    smallest = {g for g in shorter.values() if not any(o < g for o in shorter.values())}
-    return [
-        replace(event, guard=shorter[guard] | (event.guard - guard))
-        for event, guard in asked.items()
-        if shorter[guard] in smallest
-    ]
-
-
-def _shortened(guards: set[Guard]) -> dict[Guard, Guard]:
-    """Each guard without the conditions that another guard makes superfluous."""
-    result = {guard: guard for guard in guards}
-    changed = True
-    while changed:
-        changed = False
-        present = set(result.values())
-        for guard, left in result.items():
-            for literal in left:
-                rest, opposite = left - {literal}, literal.inverse()
-                if any(opposite in g and g - {opposite} <= rest for g in present):
-                    result[guard] = rest
-                    changed = True
-                    break
-    return result
-
-
 def _repeats(event: Event, mine: list[Event]) -> bool:
     """A kernel or load behind `config._attn_implementation == …` repeats the load around it."""
-    if not any(_decided_elsewhere(lit) for lit in event.guard):
+    if not any(decided_elsewhere(lit) for lit in event.guard):
         return False
     return any(
-        e.kind in {"load", "write"} and not any(_decided_elsewhere(lit) for lit in e.guard)
+        e.kind in {"load", "write"} and not any(decided_elsewhere(lit) for lit in e.guard)
         for e in mine
     )
 
@@ -304,23 +254,7 @@ def _covers(certain: list[Event]) -> bool:
 
 
 def _places(events: list[Event]) -> list[Line]:
-    return _unique([e.at for e in events])
-
-
-def _unique(items: list) -> list:
-    return list(dict.fromkeys(items))
-
-
-def _telling(literals: list[Literal]) -> list[Literal]:
-    """Leave out what another condition implies: x == 'a' says that x is not 'b'."""
-    settled = {lit.name for lit in literals if lit.want.startswith("==") and not lit.negated}
-    return _unique(
-        [
-            lit
-            for lit in literals
-            if lit.name not in settled or (lit.want.startswith("==") and not lit.negated)
-        ]
-    )
+    return unique([e.at for e in events])
 
 
 def _distinct(events: list[Event]) -> list[Event]:
@@ -353,7 +287,7 @@ def _said(
     groups: dict[tuple[str, str, str], list[int]] = {}
     for event in _distinct(events):
         asked = [lit for lit in symbols(event.guard) if lit not in (picks or ())]
-        conditions = _telling([*asked, *(_selecting(event) if selecting else ())])
+        conditions = telling([*asked, *(_selecting(event) if selecting else ())])
         held = " and ".join(str(c) for c in conditions)
         at = event.source or event.at
         groups.setdefault((at.path, event.kind, held), []).append(at.line)
@@ -382,22 +316,3 @@ def _off_reasons(off: list[Event], answer: Answer) -> list[str]:
     if asked.get("sdpa"):
         return [f"{first} asks for sdpa"]
     return [f"{off[0].at} leaves the choice to the library"]
-
-
-def option_off(literal: Literal) -> str | None:
-    """What to write on the command line so that a condition does not hold."""
-    if literal.kind == "variable":
-        return f"unset {literal.name}" if not literal.negated else f"set {literal.name}=1"
-    if literal.kind != "option" or not (
-        words.is_setting(literal.name) or words.is_switch(literal.name)
-    ):
-        return None
-    flag = literal.shown or f"--{literal.name}"
-    match = re.match(r"(?:==|=) ?'?([\w]+)", literal.want)
-    if match and not literal.negated and words.is_setting(literal.name):
-        return f"{flag} eager"
-    if literal.want == "true":
-        if literal.negated:
-            return f"give {flag}"
-        return f"leave {flag} out" if literal.by_default is False else f"{flag} False"
-    return None

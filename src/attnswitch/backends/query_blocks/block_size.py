@@ -102,7 +102,7 @@ def _shared_size(
     heads = min(H // G, total)
     rows = block_rows or _evenly(T, min(SHARED_ROWS, max(1, total // heads)))
     packed = 2 * PACKED_ELEMENTS
-    groups = _evenly(G, min(total // (rows * heads), packed // (S * D)))
+    groups = _evenly(G, min(total // (rows * heads), packed // max(1, S * D)))
     return BlockSize(rows, groups, heads, S if groups * S * D <= packed else CHUNK_KEYS, piece)
 
 

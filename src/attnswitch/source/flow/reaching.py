@@ -25,8 +25,9 @@ def family_of_a_class(dotted: str) -> str:
     """The family of `transformers.LlamaForCausalLM`; empty if its name does not say."""
     head, _, last = dotted.rpartition(".")
     match = _LANGUAGE_MODEL.match(last)
-    known = head.split(".")[0] == "transformers" and match and not _ANY.search(last)
-    return match.group(1).lower() if known and match else ""
+    if match is None or _ANY.search(last) or head.split(".")[0] != "transformers":
+        return ""
+    return match.group(1).lower()
 
 
 def family_of_a_model(project: Project, ancestry: Iterable[Symbol]) -> str:
