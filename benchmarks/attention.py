@@ -114,7 +114,9 @@ def _selected(options: argparse.Namespace) -> list[tuple[Case, str, str]]:
 def _time(case: Case, dtype: str, backward: bool, options: argparse.Namespace) -> dict[str, Any]:
     attends, left_out = contenders(case, backward)
     if options.against:
-        attends = {n: f for n, f in attends.items() if n in (*options.against, "blockwise")}
+        others = attends.keys() - {*options.against, "blockwise"}
+        left_out |= dict.fromkeys(others, "left out by --against")
+        attends = {name: run for name, run in attends.items() if name not in others}
     query, key, value = (t.requires_grad_(backward) for t in case.tensors(DTYPES[dtype]))
     upstream = torch.randn_like(query)
 
