@@ -77,3 +77,9 @@ def test_blocks_do_not_depend_on_threads(monkeypatch: pytest.MonkeyPatch) -> Non
         monkeypatch.setattr(torch, "get_num_threads", lambda n=threads: n)
         sizes.add((chosen(16, 16, 577, 64)[0], chosen(14, 2, 2980, 64)[0]))
     assert len(sizes) == 1
+
+
+def test_without_width_every_key_weighs_the_same() -> None:
+    query, _, value = inputs(rows=20, width=0, value_width=4)
+    out = blockwise(query, query, value, scale=1.0)
+    torch.testing.assert_close(out, value.mean(2, keepdim=True).expand_as(out))
