@@ -88,7 +88,7 @@ def arguments(files: Path, output: Path, steps: int, environment: str) -> list[s
         {projector} {cpu} --mm_vision_select_layer -2
         --mm_use_im_start_end False --mm_use_im_patch_token False
         --output_dir {output} --max_steps {steps} --per_device_train_batch_size 2
-        --learning_rate 1e-3 --logging_steps 1 --save_strategy no --model_max_length 256
+        --learning_rate 3e-4 --logging_steps 1 --save_strategy no --model_max_length 256
         --lazy_preprocess True --report_to none --gradient_checkpointing False --seed 0
         --disable_tqdm True
     """.split()

@@ -7,12 +7,11 @@ import json
 import pytest
 
 from compat.kernels import assert_only
-from compat.llava_training import far_apart, start_training
+from compat.llava_training import STEPS, far_apart, start_training
 from compat.running import PROGRAMS, run, start
 
 ENVIRONMENTS = ("4.31", "4.31-llava-1.0")
 CLASSES = ["CLIP", "Llama"]
-STEPS = 8
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +24,6 @@ def runs(tiny_files, tmp_path_factory) -> dict:
             tiny_files,
             tmp_path_factory.mktemp(f"{environment}-{request}"),
             attn=request,
-            steps=STEPS,
         )
         for environment in ENVIRONMENTS
         for request in (None, "standard", "flash")

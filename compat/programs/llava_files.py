@@ -1,9 +1,9 @@
 """Write what LLaVA's training needs to a folder: tokenizer, tiny Llama, tiny CLIP, data.
 
-    python llava_files.py FOLDER [wide]
+    python llava_files.py FOLDER
 
-Random weights from a fixed seed, so that every run starts from the same model. Where they are
-`wide`, it shows in the loss which tokens a row attends to.
+Random weights from a fixed seed, so that every run starts from the same model, and wide, so that
+it shows in the loss which tokens a row attends to.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ COLOURS = {"red": (220, 30, 30), "green": (30, 200, 30), "blue": (30, 30, 220)}
 SHAPES = ("square", "circle", "line")
 
 
-def write_all(folder: Path, wide: bool) -> None:
+def write_all(folder: Path) -> None:
     """Everything under `folder`: llm/, clip/, data.json and images/."""
     folder.mkdir(parents=True, exist_ok=True)
     _write_tokenizer(folder)
@@ -40,12 +40,12 @@ def write_all(folder: Path, wide: bool) -> None:
     llama = LlamaConfig(
         vocab_size=VOCABULARY, hidden_size=64, intermediate_size=128, num_hidden_layers=2,
         num_attention_heads=4, num_key_value_heads=4, max_position_embeddings=512,
-        bos_token_id=1, eos_token_id=2, pad_token_id=0, initializer_range=0.2 if wide else 0.02,
+        bos_token_id=1, eos_token_id=2, pad_token_id=0, initializer_range=0.2,
     )  # fmt: skip
     LlamaForCausalLM(llama).save_pretrained(folder / "llm")
     clip = CLIPVisionConfig(
         hidden_size=64, intermediate_size=128, num_hidden_layers=3, num_attention_heads=4,
-        image_size=28, patch_size=14, initializer_factor=3.0 if wide else 1.0,
+        image_size=28, patch_size=14, initializer_factor=3.0,
     )  # fmt: skip
     CLIPVisionModel(clip).save_pretrained(folder / "clip")
     size = {"height": 28, "width": 28}
@@ -86,4 +86,4 @@ def _write_data(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    write_all(Path(sys.argv[1]), "wide" in sys.argv[2:])
+    write_all(Path(sys.argv[1]))
