@@ -7,6 +7,7 @@ import pytest
 from attnswitch.bench import room
 from attnswitch.bench.grid import Lengths, workloads
 from attnswitch.bench.time_left import TimeLeft
+from attnswitch.bench.workshop import Workshop
 from attnswitch.errors import InputError, ModelInputError, UnavailableError
 from attnswitch.geometries.find import geometry
 from attnswitch.geometries.samples import sample
@@ -109,7 +110,31 @@ def test_weights_without_room_are_an_error_that_names_the_way_out(monkeypatch):
     with pytest.raises(
         UnavailableError, match=r"its weights need 13\.2 GiB, 2\.00 GiB are free.*--attention-only"
     ):
-        room.require_room_for_weights(geometry("llava-1.5-7b"), workload)
+        room.require_room(geometry("llava-1.5-7b"), workload)
+
+
+def test_gradients_need_room_beside_weights_that_are_there(monkeypatch):
+    shape = geometry("llava-1.5-7b")
+    whole = {"subject": "llava-1.5-7b", "kind": "geometry", "part": "whole", "dtype": "float16"}
+    prefill, training = (tiny(phase=phase, **whole) for phase in ("prefill", "training_step"))
+    monkeypatch.setattr(room, "free_bytes", lambda device: 10 * 2**30)
+    room.require_room(shape, prefill, weights_are_there=True)
+    with pytest.raises(UnavailableError, match=r"its gradients need 13\.2 GiB, 10\.0 GiB are free"):
+        room.require_room(shape, training, weights_are_there=True)
+    monkeypatch.setattr(room, "free_bytes", lambda device: 20 * 2**30)
+    room.require_room(shape, training, weights_are_there=True)
+    with pytest.raises(UnavailableError, match=r"its weights and gradients need 26\.3 GiB"):
+        room.require_room(shape, training)
+
+
+def test_a_training_step_after_a_prefill_is_refused_where_its_gradients_do_not_fit(monkeypatch):
+    shop = Workshop()
+    whole = {"subject": "demo", "kind": "geometry", "part": "whole", "dtype": "float32"}
+    shop.ready(tiny(phase="prefill", **whole))
+    monkeypatch.setattr(room, "free_bytes", lambda device: 1000)
+    shop.ready(tiny(phase="prefill", **whole))
+    with pytest.raises(UnavailableError, match="its gradients need"):
+        shop.ready(tiny(phase="training_step", **whole))
 
 
 def test_free_memory_is_told_where_the_system_tells_it():

@@ -1,28 +1,9 @@
-"""Peak memory of a call: PyTorch's own allocations, and a fresh process's resident set."""
+"""Peak memory of a call, by PyTorch's own allocations."""
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Callable, Sequence
 from typing import Any
-
-# VmHWM belongs to the program itself; ru_maxrss, where it is missing, starts at the parent's size.
-_RESIDENT = """
-import runpy, sys
-sys.argv = sys.argv[1:]
-try:
-    runpy.run_path(sys.argv[0], run_name="__main__")
-finally:
-    try:
-        with open("/proc/self/status") as status:
-            peak = next(line.split()[1] for line in status if line.startswith("VmHWM"))
-    except OSError:
-        import resource
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        peak = peak // 1024 if sys.platform == "darwin" else peak
-    print("peak_resident_kib", peak, file=sys.stderr)
-"""
 
 
 def peak_bytes(call: Callable[[], object], device: str = "cpu") -> int:
@@ -66,18 +47,3 @@ def _peak_of_events(call: Callable[[], object]) -> int:
 
 def _events(profile: Any) -> Sequence[Any]:
     return profile.profiler.kineto_results.events()
-
-
-def resident_peak_bytes(script: str, arguments: Sequence[str] = ()) -> int:
-    """Run a script in a fresh process and return the peak of its resident set.
-
-    The high-water mark of a running process says nothing once freed pages are reused: hence fresh.
-    Raises RuntimeError with the script's own output where it fails or reports no peak.
-    """
-    command = [sys.executable, "-c", _RESIDENT, script, *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    for line in reversed(done.stderr.splitlines()):
-        name, _, value = line.partition(" ")
-        if name == "peak_resident_kib" and done.returncode == 0:
-            return int(value) * 1024
-    raise RuntimeError(f"{script} failed ({done.returncode}): {done.stderr[-2000:]}")

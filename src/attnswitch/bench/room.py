@@ -34,25 +34,25 @@ def free_bytes(device: str) -> int | None:
     return None
 
 
-def require_room_for_weights(shape: Geometry, workload: Workload) -> None:
-    """Return where the weights fit; in training their gradients are as large again.
+def require_room(shape: Geometry, workload: Workload, *, weights_are_there: bool = False) -> None:
+    """Return where the weights fit, unless they are there; in training their gradients too.
 
     Raises:
         UnavailableError: they do not.
     """
+    kept = {"weights": not weights_are_there, "gradients": workload.phase == "training_step"}
+    names = " and ".join(name for name, is_new in kept.items() if is_new)
     free = free_bytes(workload.device)
-    if free is None:
+    if free is None or not names:
         return
     from attnswitch.geometries.building import build_model
 
     model = build_model(shape, device="meta", dtype=workload.dtype)
-    needed = sum(p.numel() * p.element_size() for p in model.parameters())
-    if workload.phase == "training_step":
-        needed *= 2
+    needed = sum(kept.values()) * sum(p.numel() * p.element_size() for p in model.parameters())
     if needed > free:
         raise UnavailableError(
             f"{workload.subject} does not fit into memory on {workload.device}",
-            reasons=[f"its weights need {bytes_text(needed)}, {bytes_text(free)} are free"],
+            reasons=[f"its {names} need {bytes_text(needed)}, {bytes_text(free)} are free"],
             remedy="Its attention does: --attention-only",
         )
 

@@ -6,7 +6,7 @@ import gc
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from attnswitch.bench.room import require_room_for_weights
+from attnswitch.bench.room import require_room
 from attnswitch.bench.workload import Piece, Ready, Workload
 from attnswitch.geometries.find import DEMO
 from attnswitch.geometries.find import geometry as find_geometry
@@ -72,12 +72,14 @@ class Workshop:
 
     def _have_model(self, workload: Workload, shape: Geometry | None) -> None:
         key = (workload.subject, workload.kind, workload.dtype, workload.device)
-        if key == self._key:
-            return
-        self._model = self._processor = self._inputs = None
-        gc.collect()  # two models at once may not fit
+        is_there = key == self._key
+        if not is_there:
+            self._model = self._processor = self._inputs = None
+            gc.collect()  # two models at once may not fit
         if shape is not None:
-            require_room_for_weights(shape, workload)
+            require_room(shape, workload, weights_are_there=is_there)
+        if is_there:
+            return
         if workload.kind == "model":
             self._load(workload)
         else:

@@ -14,7 +14,7 @@ from typing import Any
 from attnswitch.report.quantities import low_median_high
 
 Record = dict[str, Any]
-PHASES = ("vision", "prefill", "decode", "training_step")
+# What each phase is called, in the order in which they stand.
 PHASE_NAMES = {
     "vision": "vision", "prefill": "prefill", "decode": "decode", "training_step": "training step"
 }  # fmt: skip
@@ -126,7 +126,8 @@ def length_of(row: Record) -> int:
 
 
 def _phase_order(phase: str) -> int:
-    return PHASES.index(phase) if phase in PHASES else len(PHASES)
+    names = list(PHASE_NAMES)
+    return names.index(phase) if phase in names else len(names)
 
 
 def _series(panel: Panel, request: str) -> Series:
