@@ -3,6 +3,7 @@
 # ruff: noqa: E501 - a snippet is easier to read on one line
 from __future__ import annotations
 
+import ast
 import os
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import pytest
 
 from attnswitch.errors import InputError
 from attnswitch.source import patch, scan
+from attnswitch.source.project import Project
 
 FLASH = "M.from_pretrained('x', attn_implementation='flash_attention_2')\n"
 
@@ -122,3 +124,10 @@ def test_a_few_mutated_files():
 
     counts = run(60, 7, None, batch=20)
     assert counts["broken"] == counts["crashes"] == 0
+
+
+def test_a_node_that_is_gone_does_not_answer_for_the_next_at_its_address():
+    """What code mentions is kept by node, and some nodes live for one pass only."""
+    project = Project([])
+    for name in [ast.Name(f"name_{number}", ast.Load()) for number in range(100)]:
+        assert project.mentions(ast.Expr(name)).names == [name]

@@ -150,14 +150,14 @@ class Project:
             self._by_tail.setdefault(posixpath.basename(stem), []).append(module)
         self._found: dict[tuple[str, str], Module | None] = {}
         self._resolved: dict[tuple[str, str], Symbol | None] = {}
-        self._mentions: dict[int, Mentions] = {}
+        self._mentions: dict[ast.AST, Mentions] = {}
         self._imports: dict[str, dict[str, tuple[ast.AST, ast.alias]]] = {}
 
     def mentions(self, node: ast.AST) -> Mentions:
         """What a function, class or statement names; kept, since several passes ask."""
-        found = self._mentions.get(id(node))
+        found = self._mentions.get(node)
         if found is None:
-            found = self._mentions[id(node)] = mentions_of(node)
+            found = self._mentions[node] = mentions_of(node)
         return found
 
     def find_module(self, importer: str, dotted: str) -> Module | None:

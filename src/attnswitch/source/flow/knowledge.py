@@ -50,7 +50,7 @@ class Knowledge:
         self._fields: dict[tuple[tuple[str, int], str], Value | None] = {}
         self._ancestry: dict[tuple[str, int], list[Symbol]] = {}
         self._worth: dict[str, list[tuple[Symbol, ast.AST]]] = {}
-        self._texts: dict[int, str] = {}
+        self._texts: dict[ast.AST, str] = {}
         self._families: dict[tuple[str, int], str] = {}
         direct = {(f.path, f.scope) for f in findings}
         self._interesting = self._follow(direct)
@@ -67,9 +67,9 @@ class Knowledge:
 
     def text(self, node: ast.AST) -> str:
         """A test as it is written, cut for messages; kept, since every run asks again."""
-        found = self._texts.get(id(node))
+        found = self._texts.get(node)
         if found is None:
-            found = self._texts[id(node)] = short(node, 70)
+            found = self._texts[node] = short(node, 70)
         return found
 
     def family(self, symbol: Symbol) -> str:
