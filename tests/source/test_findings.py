@@ -18,6 +18,10 @@ NOT_FINDINGS = {
     "comparing an implementation decides a mask, not a kernel": (
         "def f(c):\n    return 1 if c._attn_implementation == 'flash_attention_2' else 0\n"
     ),
+    "a test that reads a switch with a default asks nothing": (
+        "def f(c, **k):\n    if k.get('use_flash_attention_2', False):\n        print(1)\n"
+        "    return 1 if not getattr(c, '_flash_attn_2_enabled', False) else 0\n"
+    ),
     "checking the spelling demands nothing": (
         "def f(a):\n    if a not in ['torch', 'flash']:\n        raise ValueError(a)\n"
     ),
@@ -184,6 +188,10 @@ NOT_IN_OTHER_FILES = {
     "a download in a README": ("README.md", "wget https://x.org/flash_attn-2.6.3-cp310.whl\n"),
     "a commented requirement": ("requirements.txt", "# flash-attn\ntorch\n"),
     "a sentence in a JSON": ("d.json", '{"text": "a flash_attn of light"}\n'),
+    "folders left out of a package": (
+        "pyproject.toml",
+        '[tool.setuptools.packages.find]\nexclude = ["data", "flash-attention"]\n',
+    ),
     "isort's known packages": ("pyproject.toml", '[tool.isort]\nknown = ["torch", "flashy"]\n'),
 }
 

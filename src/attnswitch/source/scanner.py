@@ -16,6 +16,7 @@ from attnswitch.source.files.dependencies import install_line
 from attnswitch.source.flow.knowledge import Knowledge
 from attnswitch.source.launches import find_launches
 from attnswitch.source.liveness import judge_status
+from attnswitch.source.nested_scripts import through_scripts
 from attnswitch.source.pins import pinned_transformers
 from attnswitch.source.programs import find_programs
 from attnswitch.source.project import Module, Project, parse
@@ -52,6 +53,7 @@ def _scan(path: str | os.PathLike[str]) -> tuple[Scan, Project]:
     project = Project(modules, package_name(root))
     findings = _find(project, modules, files)
     launches = [x for f in files if f.kind == "shell" for x in find_launches(project, f)]
+    launches += through_scripts(files, launches)
     programs = find_programs(project, files, {x.program.path for x in launches})
     knowledge = Knowledge(project, findings)
     knowledge.pin = pinned_transformers(files)

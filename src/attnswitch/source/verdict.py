@@ -17,6 +17,7 @@ from attnswitch.source.conditions import (
 from attnswitch.source.flow.events import Event
 from attnswitch.source.flow.reaching import reaching
 from attnswitch.source.flow.values import Literal
+from attnswitch.source.model_types import only_type
 from attnswitch.source.records import Line
 
 ROLES = ("language_model", "vision_tower")
@@ -74,7 +75,8 @@ def judge(events: list[Event], role: str, scripted: bool = False) -> Answer:
     answer.lines = unique([e.source or e.at for e in certain or on])
     answer.models = unique([lit for e in (*on, *off) for lit in e.guard if lit.names_a_model])
     answer.models += sorted(picks, key=str)
-    if certain and (_outweigh(certain, rivals, picks) or _covers(certain)):
+    kind = only_type(certain) if off else None
+    if certain and not kind and (_outweigh(certain, rivals, picks) or _covers(certain)):
         answer.flash = answer.default = "on"
         answer.reasons = _said(certain, picks=picks)
         if off:
@@ -88,6 +90,8 @@ def judge(events: list[Event], role: str, scripted: bool = False) -> Answer:
         answer.literals = telling(unique([lit for e in certain for lit in _selecting(e)]))
         answer.reasons = _said(certain, selecting=True)
         answer.default = _default_model(certain)
+        if kind:
+            answer.literals, answer.default = [kind], "depends"
         answer.reasons.append(f"other models are loaded without it at {_list(_places(off))}")
     return answer
 

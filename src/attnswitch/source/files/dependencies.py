@@ -86,7 +86,8 @@ def detect_toml(file: SourceFile) -> Iterator[Finding]:
 
 #: Tables of pyproject.toml that name packages and install none.
 _NO_REQUIREMENTS = re.compile(
-    r"tool\.(?:ruff|mypy|isort|uv\.(?:extra-build|sources|index|dependency-metadata))"
+    r"tool\.(?:ruff|mypy|isort|uv\.(?:extra-build|sources|index|dependency-metadata)"
+    r"|setuptools|wheel|black|flake8|pylint|pytest|coverage|codespell)"
 )
 
 

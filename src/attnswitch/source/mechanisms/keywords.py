@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from itertools import pairwise
 
 from attnswitch.source import words
 from attnswitch.source.mechanisms.place import Place, availability_test, constant, short
@@ -42,13 +43,24 @@ def _call(node: ast.Call, place: Place) -> Iterator[Finding]:
     if function in _READS and node.args:
         name = constant(node.args[0])
         if isinstance(name, str) and len(node.args) > 1 and not _environment(node):
-            yield from setting(node, name, node.args[1], place, "default")
+            yield from _read(node, name, node.args[1], place)
     if function == "getattr" and len(node.args) == 3:
         name = constant(node.args[1])
         if isinstance(name, str):
-            yield from setting(node, name, node.args[2], place, "default")
+            yield from _read(node, name, node.args[2], place)
     if function in {"set_attn_implementation", "set_attention_implementation"} and node.args:
         yield from setting(node, "attn_implementation", node.args[0], place, "keyword", node)
+
+
+def _read(node: ast.Call, name: str, default: ast.expr, place: Place) -> Iterator[Finding]:
+    """A read with a default: in a test, `if kwargs.get("use_flash_attn", False)` asks nothing."""
+    chain = [*place.parents, node]
+    tested = any(
+        isinstance(parent, (ast.If, ast.IfExp, ast.While)) and child is parent.test
+        for parent, child in pairwise(chain)
+    )
+    if not (tested and asked_family(name, default) in {"off", "default"}):
+        yield from setting(node, name, default, place, "default")
 
 
 def _positional(node: ast.Call, place: Place) -> Iterator[Finding]:
