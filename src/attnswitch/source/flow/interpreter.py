@@ -88,7 +88,7 @@ class Interpreter(Targets):
         symbol = Symbol("function", node.name, frame.module, node)
         self.closures[symbol.key] = frame
         frame.names[node.name] = Function(symbol)
-        if node.decorator_list and registers(node):
+        if node.decorator_list and registers(self.project, frame.module, node):
             self.state.registered.append(symbol)
         return False
 
@@ -97,7 +97,7 @@ class Interpreter(Targets):
     def _ClassDef(self, node: ast.ClassDef, frame: Frame, top: bool) -> bool:
         symbol = Symbol("class", node.name, frame.module, node)
         frame.names[node.name] = Class(symbol)
-        if node.decorator_list and registers(node):
+        if node.decorator_list and registers(self.project, frame.module, node):
             self.state.registered.append(symbol)
         return False
 

@@ -236,6 +236,8 @@ class Bound(Value):
 
 #: What can be called: a model to build, one of a table or of a chain of tests.
 CALLABLE = (Function, Class, Bound)
+#: The same, and modules that hold it.
+_MODELS = (*CALLABLE, ModuleValue)
 
 
 def alternatives(value: Value) -> Iterable[tuple[Guard, Value]]:
@@ -255,7 +257,7 @@ def choose(pairs: Iterable[tuple[Guard, Value]]) -> Value:
         return Unknown()
     if all(item == flat[0][1] for _, item in flat):
         return flat[0][1]
-    most = MOST_MODELS if all(isinstance(v, CALLABLE) for _, v in flat) else MOST_ALTERNATIVES
+    most = MOST_MODELS if all(isinstance(v, _MODELS) for _, v in flat) else MOST_ALTERNATIVES
     return Choice(tuple(flat)) if len(flat) <= most else Unknown()
 
 
