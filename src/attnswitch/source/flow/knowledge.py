@@ -25,7 +25,7 @@ from attnswitch.source.records import Finding, Line
 
 _LOADS = re.compile(
     r"from_pretrained|from_config|add_argument|parse_args|HfArgumentParser|ArgumentParser|Fire\("
-    r"|Popen\(|subprocess\.|os\.system|fromfile\("
+    r"|Popen\(|subprocess\.|os\.system|fromfile\(|^eval\("
 )
 _LOADING = frozenset(
     {"from_pretrained", "from_config", "_from_config", "add_argument", "parse_args"}

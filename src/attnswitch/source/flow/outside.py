@@ -278,6 +278,9 @@ class Outside(Expressions):
 
     _call_int = _call_str = _call_deepcopy = _call_copy = _call_bool
 
+    def _call_eval(self, dotted, node, positional, keywords, frame) -> Value | None:
+        return self.evaluated(positional[0], frame) if dotted == "eval" and positional else None
+
     def _call_import_module(self, dotted, node, positional, keywords, frame) -> Value | None:
         if positional and isinstance(positional[0], Const) and positional[0].value:
             module = self.project.find_module(frame.module.folder, str(positional[0].value))
