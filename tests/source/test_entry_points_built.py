@@ -172,3 +172,124 @@ if __name__ == "__main__":
 def test_a_table_may_be_filled_by_a_decorator_of_any_name(decorator, flash, tree):
     files = {"models.py": EXPORTED.replace("{decorator}", decorator), "train.py": PICKS}
     assert entries(tree(files))["train.py"].flash == flash
+
+
+BACKBONE = """\
+from transformers import LlamaForCausalLM
+
+
+class Backbone:
+    def __init__(self, path, use_flash_attention_2=True):
+        self.llm = LlamaForCausalLM.from_pretrained(
+            path, use_flash_attention_2=use_flash_attention_2
+        )
+"""
+TABLE = """\
+from backbone import Backbone
+
+BACKBONES = {{
+{rows}
+}}
+
+
+def get_backbone(name):
+    row = BACKBONES[name]
+    return row["cls"](name, **row["kwargs"])
+"""
+FROM_TABLE = """\
+import sys
+from table import get_backbone
+
+if __name__ == "__main__":
+    get_backbone(sys.argv[1])
+"""
+
+
+@pytest.mark.parametrize("rows", [2, 20])
+@pytest.mark.parametrize(
+    ("given", "flash"), [("", "on"), ("'use_flash_attention_2': False", "off")]
+)
+def test_rows_of_a_table_may_be_dictionaries_that_hold_the_class(rows, given, flash, tree):
+    row = '    "{i}": {{"cls": Backbone, "kwargs": {{{given}}}}},'
+    text = "\n".join(row.format(i=i, given=given) for i in range(rows))
+    files = {"backbone.py": BACKBONE, "table.py": TABLE.format(rows=text), "run.py": FROM_TABLE}
+    assert entries(tree(files))["run.py"].flash == flash
+
+
+FAMILY = """\
+from dataclasses import dataclass
+import draccus
+from transformers import AutoModelForCausalLM
+
+
+@dataclass
+class RunConfig:
+    family: str = "llava"
+
+
+@draccus.wrap()
+def run(cfg: RunConfig):
+    if cfg.family == "{asked}":
+        AutoModelForCausalLM.from_pretrained("x", attn_implementation="flash_attention_2")
+    else:
+        {other}
+
+
+if __name__ == "__main__":
+    run()
+"""
+LOADS_PLAINLY = 'AutoModelForCausalLM.from_pretrained("x")'
+
+
+@pytest.mark.parametrize(
+    ("asked", "other", "flash", "default"),
+    [
+        ("llava", "raise ValueError(cfg.family)", "on", "on"),
+        ("phi", "raise ValueError(cfg.family)", "depends", "off"),
+        ("llava", LOADS_PLAINLY, "depends", "on"),
+    ],
+)
+def test_an_option_that_has_to_keep_its_default_decides_nothing(asked, other, flash, default, tree):
+    text = FAMILY.replace("{asked}", asked).replace("{other}", other)
+    entry = entries(tree({"run.py": text}))["run.py"]
+    assert (entry.flash, entry.default) == (flash, default)
+
+
+CONVERTS = """\
+from transformers import AutoModelForCausalLM, PretrainedConfig, PreTrainedModel
+
+
+class OwnConfig(PretrainedConfig):
+    pass
+
+
+class OwnModel(PreTrainedModel):
+    def __init__(self, config):
+        super().__init__(config)
+        self.llm = AutoModelForCausalLM.from_config(
+            config.text_config, attn_implementation=config._attn_implementation
+        )
+
+
+if __name__ == "__main__":
+    {makes}
+    OwnModel(config).save_pretrained("out")
+"""
+
+
+@pytest.mark.parametrize(
+    ("makes", "flash"),
+    [
+        ("config = OwnConfig(size=3)", "off"),
+        ("config = OwnConfig(attn_implementation='flash_attention_2')", "on"),
+        (
+            "config = OwnConfig(size=3); config._attn_implementation = 'flash_attention_2'",
+            "on",
+        ),
+        ("config = OwnConfig(**read('x'))", "depends"),
+        ("config = OwnConfig.from_pretrained('x')", "depends"),
+    ],
+)
+def test_a_configuration_that_the_program_makes_asks_for_what_it_is_given(makes, flash, tree):
+    text = CONVERTS.replace("{makes}", makes)
+    assert entries(tree({"convert.py": text}))["convert.py"].flash == flash

@@ -108,7 +108,8 @@ class Calls(Methods, Outside, Described, NamedClasses):
         if isinstance(function, Function):
             return self.enter(function, arguments, line_of(frame, node))
         if isinstance(function, Class):
-            return self.create(function.symbol, arguments, line_of(frame, node))
+            made = self.create(function.symbol, arguments, line_of(frame, node))
+            return self.fresh(made, arguments)
         if isinstance(function, Instance):
             return self._run_module_object(function, arguments, line_of(frame, node))
         if isinstance(function, Const):
