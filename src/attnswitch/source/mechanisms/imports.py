@@ -114,3 +114,11 @@ def _local(node: ast.AST, place: Place) -> Iterator[Finding]:
             f"imports {source.path}, which needs {target}; nothing fails without it",
             target=target,
         )
+    if target == "flash" and how in {"lazy", "tested"}:
+        when = "after a test" if how == "tested" else "when the function is called"
+        yield place.finding(
+            node,
+            "guarded-import" if how == "tested" else "lazy-import",
+            "imports",
+            f"imports {source.path}, which needs flash_attn, {when}",
+        )
