@@ -260,6 +260,7 @@ def test_the_guard_of_a_local_import_counts(tree):
         ("from models import build\n", "unguarded-import"),
         ("def f():\n    from models import build\n    return build()\n", "lazy-import"),
         ("if fast:\n    from models import build\n", "guarded-import"),
+        ("if TYPE_CHECKING:\n    from models import build\n", None),
         ("from others import build\n", None),
         ("import json  # models\n", None),
     ],
