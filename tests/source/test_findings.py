@@ -25,6 +25,10 @@ NOT_FINDINGS = {
     "checking the spelling demands nothing": (
         "def f(a):\n    if a not in ['torch', 'flash']:\n        raise ValueError(a)\n"
     ),
+    "a dictionary that a parameter has by default": (
+        "def f(self, attn_config={'attn_impl': 'triton', 'clip': None}, *, b={'attn_impl': 1}):\n"
+        "    return attn_config['clip']\n"
+    ),
     "a norm's forward is not attention": "import t\nt.LlamaRMSNorm.forward = fast_norm\n",
     "comparing numbers demands no kernel": (
         "import torch\nassert torch.allclose(flash_ref_out, out), 'differs'\n"
@@ -248,6 +252,27 @@ def test_the_guard_of_a_local_import_counts(tree):
     }
     found = {(f.path, f.mechanism) for f in scan(tree(files)).findings}
     assert ("p/model.py", "guarded-import") in found
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("from models import build\n", "unguarded-import"),
+        ("def f():\n    from models import build\n    return build()\n", "lazy-import"),
+        ("if fast:\n    from models import build\n", "guarded-import"),
+        ("if TYPE_CHECKING:\n    from models import build\n", None),
+        ("from others import build\n", None),
+        ("import json  # models\n", None),
+    ],
+)
+def test_importing_what_needs_a_kernel_is_a_finding_where_no_kernel_is_named(text, found, tree):
+    files = {
+        "models.py": "from flash_attn import flash_attn_func\n",
+        "others.py": "build = 1\n",
+        "train.py": text,
+    }
+    mechanisms = [f.mechanism for f in scan(tree(files)).findings if f.path == "train.py"]
+    assert mechanisms == ([found] if found else [])
 
 
 def test_an_option_whose_name_is_cut_short_is_found_with_the_script_that_gives_it(tree):

@@ -53,12 +53,12 @@ def _launched(
         asked |= _picking(bare_events)
     flags = {n: v for n, v in launch.flags.items() if ("option", n) in asked}
     variables = {n: v for n, v in launch.variables.items() if ("variable", n) in asked}
-    events, gave_up = runs.events(program, flags, variables)
+    events, gave_up = runs.events(program, flags, variables, launch.settings)
     if _language_loads(bare_events) and not _loads(events):
         # The model's path is a placeholder that no branch of the program takes.
         asked = _asked(bare_events, models=False)
         flags = {n: v for n, v in flags.items() if ("option", n) in asked}
-        events, gave_up = runs.events(program, flags, variables)
+        events, gave_up = runs.events(program, flags, variables, launch.settings)
     entry = _verdict(program, events, gave_up, knowledge, scripted=True)
     entry.path, entry.line = launch.path, launch.line
     entry.launches = program.module.path

@@ -5,6 +5,8 @@ from __future__ import annotations
 import posixpath
 import re
 
+from attnswitch.source.configurations import is_configuration
+from attnswitch.source.given_files import settings_of
 from attnswitch.source.programs import Launch
 from attnswitch.source.project import Module, Project
 from attnswitch.source.shell_text import commands, words_of
@@ -43,12 +45,21 @@ def launch_of(
     module, rest = _target(project, path, tokens)
     if module is None:
         return None
-    return Launch(path, line, module, flags_of(rest), environment)
+    return Launch(path, line, module, flags_of(rest), environment, _settings(project, path, rest))
+
+
+def _settings(project: Project, path: str, tokens: list[str]) -> dict[str, object] | None:
+    """What the Python configuration among the arguments holds, None if there is none."""
+    for token in tokens:
+        module = _file(project, path, token.rpartition("=")[2]) if token.endswith(".py") else None
+        if module is not None and is_configuration(module):
+            return settings_of(project, module)
+    return None
 
 
 def _target(project: Project, path: str, tokens: list[str]) -> tuple[Module | None, list[str]]:
     launcher = any(
-        re.search(r"(?:^|/)(?:python[\d.]*|torchrun|deepspeed|accelerate|colossalai)$", t)
+        re.search(r"(?:^|/)(?:python[\d.]*|torchrun|deepspeed|accelerate|colossalai)(?:\.sh)?$", t)
         or t.lower().startswith("$python")
         for t in tokens
     )
@@ -69,7 +80,7 @@ def _target(project: Project, path: str, tokens: list[str]) -> tuple[Module | No
 
 
 def _file(project: Project, path: str, token: str) -> Module | None:
-    clean = re.sub(r"^(?:(?:\$\{?\w+\}?|`[^`]*`|\$\([^)]*\))/)+", "", token)
+    clean = re.sub(r"^(?:(?:\$\{?\w+\}?|`[^`]*`|\$\([^)]*\)|\$[^/)]*\))/)+", "", token)
     clean = posixpath.normpath(clean)
     while clean.startswith("../"):
         clean = clean[3:]

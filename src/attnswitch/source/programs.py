@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from attnswitch.source.configurations import is_configuration
 from attnswitch.source.dynamic import dynamic_imports
-from attnswitch.source.project import Module, Project, dotted_text
+from attnswitch.source.project import Module, Project, Symbol, dotted_text
 from attnswitch.source.tree import SourceFile
 
 _KINDS = (
@@ -38,13 +38,17 @@ class Program:
 
 @dataclass
 class Launch:
-    """A line of a shell script that starts a Python file of the tree."""
+    """A line of a shell script that starts a Python file of the tree.
+
+    `settings` is what the Python configuration holds that is given, None if none is.
+    """
 
     path: str
     line: int
     program: Module
     flags: dict[str, object] = field(default_factory=dict)
     variables: dict[str, str] = field(default_factory=dict)
+    settings: dict[str, object] | None = None
 
 
 def converts(path: str) -> bool:
@@ -90,15 +94,31 @@ def _has_work(project: Project, module: Module) -> bool:
 
 
 def _makes_a_model(project: Project, module: Module) -> bool:
-    """True for `chat = Chat(path)` at the top, of a class of the tree whose methods load one."""
-    for node in module.tree.body:
-        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call):
-            made = project.resolve_dotted(module, node.value.func)
-            if made is not None and made.kind == "class" and made.module is not module:
-                text = ast.unparse(made.node) if made.node is not None else ""
-                if ".from_pretrained(" in text or "load_pretrained_model(" in text:
-                    return True
+    """True for `chat = Chat(path)` at the top, of a class of the tree whose methods load one.
+
+    The same in a function of the script that is called at its top, or in `with …:` there.
+    """
+    blocks = [module.tree.body]
+    blocks += [n.body for n in module.tree.body if isinstance(n, ast.With)]
+    for node in (n for block in blocks for n in block):
+        if not (isinstance(node, ast.Assign) and isinstance(node.value, ast.Call)):
+            continue
+        called = project.resolve_dotted(module, node.value.func)
+        if called is None or called.node is None:
+            continue
+        inside = called.kind == "function" and called.module is module
+        calls = project.mentions(called.node).calls if inside else [node.value]
+        if any(_loads(project.resolve_dotted(module, call.func), module) for call in calls):
+            return True
     return False
+
+
+def _loads(made: Symbol | None, module: Module) -> bool:
+    """True for a class of another module whose methods load a model."""
+    if made is None or made.kind != "class" or made.module is module or made.node is None:
+        return False
+    text = ast.unparse(made.node)
+    return ".from_pretrained(" in text or "load_pretrained_model(" in text
 
 
 def find_programs(project: Project, files: list[SourceFile], launched: set[str]) -> list[Program]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from attnswitch.source.records import Skipped
+from attnswitch.source.search_path import added_folders
 from attnswitch.source.tree import SourceFile
 from attnswitch.source.walking import Mentions, mentions_of, nested_blocks, target_names
 
@@ -67,6 +68,12 @@ class Module:
         if match is None:
             return None
         return posixpath.join(self.folder, match.group(1).replace(".", "/")).rstrip("/")
+
+    @property
+    def name(self) -> str:
+        """The last part of the name that it is imported under."""
+        stem = self.folder if self.is_package else self.path.removesuffix(".py")
+        return posixpath.basename(stem)
 
     @cached_property
     def is_package(self) -> bool:
@@ -148,6 +155,7 @@ class Project:
             self._folders.setdefault(module.folder, []).append(module)
             stem = module.folder if module.is_package else module.path[:-3]
             self._by_tail.setdefault(posixpath.basename(stem), []).append(module)
+        self._added = self._search_paths()
         self._found: dict[tuple[str, str], Module | None] = {}
         self._resolved: dict[tuple[str, str], Symbol | None] = {}
         self._mentions: dict[ast.AST, Mentions] = {}
@@ -180,9 +188,22 @@ class Project:
             if not folder:
                 break
             folder = posixpath.dirname(folder)
+        for added in self._added.get(importer, ()):
+            module = self.module_at(posixpath.join(added, tail))
+            if module:
+                return module
         if "." not in dotted:
             return None
         return self._nearest(importer, tail)
+
+    def _search_paths(self) -> dict[str, list[str]]:
+        """The folders that the modules of each folder add to the path of imports."""
+        found: dict[str, list[str]] = {}
+        for module in self.modules.values():
+            added = added_folders(module.text, module.folder, self._folders)
+            if added:
+                found.setdefault(module.folder, []).extend(added)
+        return found
 
     def _nearest(self, importer: str, tail: str) -> Module | None:
         """A package below a source root that is no parent of the importer (src/, lib/ ...)."""

@@ -7,7 +7,8 @@ import posixpath
 import re
 from dataclasses import dataclass
 
-from attnswitch.source.dynamic import dynamic_imports
+from attnswitch.source.dynamic import dynamic_imports, registers
+from attnswitch.source.named_modules import modules_imported
 from attnswitch.source.project import Module, Project, Symbol
 
 _DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
@@ -82,7 +83,9 @@ class Reach:
             self._add(Scope(other.path, ""), scope)
         for node in _top(module.tree.body):
             if isinstance(node, _DEFINITIONS):
-                if node.decorator_list and _registers(node):
+                if node.decorator_list and (
+                    _registers(node) or registers(self.project, module, node)
+                ):
                     self._add(Scope(module.path, node.name), scope)
                 for part in node.decorator_list:
                     self._body(module, part, scope)
@@ -98,6 +101,11 @@ class Reach:
             self._use(local.get(name) or self.project.resolve(module, name), scope)
         for attribute in mentioned.attributes:
             self._use(self._attribute(module, attribute, local), scope)
+        for call in mentioned.calls:
+            for other in modules_imported(self.project, module, call):
+                self._enter_module(other, scope)
+                for name in {a.attr for a in mentioned.attributes} & other.bindings.keys():
+                    self._add(Scope(other.path, name), scope)
 
     def _attribute(
         self, module: Module, node: ast.Attribute, local: dict[str, Symbol | None]

@@ -26,18 +26,30 @@ class Runs:
         self._running: set[str] = set()
 
     def events(
-        self, program: Program, flags: dict[str, object], variables: dict[str, str]
+        self,
+        program: Program,
+        flags: dict[str, object],
+        variables: dict[str, str],
+        settings: dict[str, object] | None = None,
     ) -> tuple[list[Event], bool]:
         """What happens when a program is started; the flag says that following it was given up."""
-        key = (program.module.path, repr(sorted(flags.items())), repr(sorted(variables.items())))
+        given = (flags, variables, settings)
+        key = (
+            program.module.path,
+            *(repr(sorted(g.items())) if g is not None else "" for g in given),
+        )
         if key not in self._known:
-            self._known[key] = self._run(program, flags, variables)
+            self._known[key] = self._run(program, flags, variables, settings)
         return self._known[key]
 
     def _run(
-        self, program: Program, flags: dict[str, object], variables: dict[str, str]
+        self,
+        program: Program,
+        flags: dict[str, object],
+        variables: dict[str, str],
+        settings: dict[str, object] | None,
     ) -> tuple[list[Event], bool]:
-        state = State(overrides=dict(flags), variables=dict(variables))
+        state = State(overrides=dict(flags), variables=dict(variables), settings=settings)
         state.trains = program.kind in {"training", "tool"}
         interpreter = Interpreter(self.project, self.knowledge, state)
         try:
@@ -66,7 +78,7 @@ class Runs:
                 continue
             kind = kind_of_program(launch.program.path)
             started = Program(launch.program, program.line, kind)
-            events, _ = self.events(started, launch.flags, {})
+            events, _ = self.events(started, launch.flags, {}, launch.settings)
             found.extend(e.under(guard) for e in _untyped(events) if e.kind != "need")
         return found
 

@@ -83,8 +83,9 @@ def _parse_all(files: list[SourceFile]) -> tuple[list[Module], list[Skipped]]:
 
 def _find(project: Project, modules: list[Module], files: list[SourceFile]) -> list[Finding]:
     findings: list[Finding] = []
+    needing = mechanisms.names_that_need_a_kernel(modules)
     for module in modules:
-        findings.extend(mechanisms.find_in_module(project, module))
+        findings.extend(mechanisms.find_in_module(project, module, needing))
         findings.extend(_packages_in_python(module))
     for file in files:
         if file.kind != "python":

@@ -87,8 +87,10 @@ def judge(events: list[Event], role: str, scripted: bool = False) -> Answer:
     answer.reasons = _said(on)
     answer.default = _default(on)
     if certain and not answer.literals:
-        answer.literals = telling(unique([lit for e in certain for lit in _selecting(e)]))
-        answer.reasons = _said(certain, selecting=True)
+        # What a model runs is picked where it is loaded.
+        chosen = [e for e in certain if e.kind == "load"] or certain
+        answer.literals = telling(unique([lit for e in chosen for lit in _selecting(e)]))
+        answer.reasons = _said(chosen, selecting=True)
         answer.default = _default_model(certain)
         if kind:
             answer.literals, answer.default = [kind], "depends"

@@ -11,6 +11,7 @@ from attnswitch.source.flow.described import Described
 from attnswitch.source.flow.expressions import ITSELF
 from attnswitch.source.flow.machine import Given
 from attnswitch.source.flow.methods import Methods
+from attnswitch.source.flow.named_classes import NamedClasses
 from attnswitch.source.flow.outside import Outside
 from attnswitch.source.flow.state import DEPTH, UNKNOWN, Frame, Remembered, line_of
 from attnswitch.source.flow.values import (
@@ -43,7 +44,7 @@ Method = tuple[Symbol, ast.AST]
 _NOT_BY_NAME = frozenset({"forward", "generate", "train", "eval", "to", "__init__"})
 
 
-class Calls(Methods, Outside, Described):
+class Calls(Methods, Outside, Described, NamedClasses):
     """Evaluates calls."""
 
     def call(self, node: ast.Call, frame: Frame) -> Value:
@@ -107,7 +108,8 @@ class Calls(Methods, Outside, Described):
         if isinstance(function, Function):
             return self.enter(function, arguments, line_of(frame, node))
         if isinstance(function, Class):
-            return self.create(function.symbol, arguments, line_of(frame, node))
+            made = self.create(function.symbol, arguments, line_of(frame, node))
+            return self.fresh(made, arguments)
         if isinstance(function, Instance):
             return self._run_module_object(function, arguments, line_of(frame, node))
         if isinstance(function, Const):
@@ -140,6 +142,7 @@ class Calls(Methods, Outside, Described):
         if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) or symbol.module is None:
             return UNKNOWN
         worth = follow or self.knowledge.interesting(symbol) or _makes_a_text(node, arguments)
+        worth = worth or self._builds_what_it_is_handed(node, arguments)
         if not worth:
             self._callbacks(arguments, at)
             return UNKNOWN
@@ -155,6 +158,15 @@ class Calls(Methods, Outside, Described):
         if key in self.state.running or len(self.state.running) > DEPTH:
             return UNKNOWN
         return self._run(symbol, node, function, names, key)
+
+    def _builds_what_it_is_handed(self, node: FunctionNode, arguments: Given) -> bool:
+        """True for `def setup(config, model_cls): model = model_cls(config)`, handed a model."""
+        handed = (v for g in (*arguments[0], *arguments[1].values()) for _, v in alternatives(g))
+        if not any(isinstance(v, Class) and self.knowledge.interesting(v.symbol) for v in handed):
+            return False
+        names = {a.arg for a in (*node.args.args, *node.args.kwonlyargs)}
+        calls = self.project.mentions(node).calls
+        return any(isinstance(c.func, ast.Name) and c.func.id in names for c in calls)
 
     def _run(
         self, symbol: Symbol, node: FunctionNode, function: Function, names: dict, key: object

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from attnswitch.source.flow.values import Const, Instance, Mapping, Unknown, Value
+from attnswitch.source.flow.values import NOTHING, Const, Instance, Mapping, Unknown, Value
 
 #: Vision-language models that transformers brings, by the names of their classes.
 _NAMES = re.compile(
@@ -56,7 +56,7 @@ def _part(name: str) -> bool:
 def asked_in(config: Value) -> Value | None:
     """The implementation that a load wrote into a configuration; None if it wrote none."""
     if isinstance(config, Instance):
-        return config.asked
+        return None if config.asked == NOTHING else config.asked
     found = config.get(_SETTING) if isinstance(config, Mapping) else None
     return None if isinstance(found, Unknown) or found == Const(None) else found
 

@@ -16,6 +16,7 @@ from attnswitch.source.flow.operators import Operators
 from attnswitch.source.flow.state import UNKNOWN, Frame, line_of
 from attnswitch.source.flow.values import (
     MOST_ALTERNATIVES,
+    NOTHING,
     Arguments,
     Bound,
     Choice,
@@ -114,11 +115,11 @@ class Expressions(Operators):
             return self.option(base, name)
         if isinstance(base, (Instance, Class)):
             found = self.member(base, name)
-            if isinstance(base, Instance) and base.asked is not None and is_a_part(name):
+            if is_a_part(name) and (asked := asked_in(base)) is not None:
                 if isinstance(found, Instance):
-                    return replace(found, asked=base.asked)
+                    return replace(found, asked=asked)
                 if found is None or isinstance(found, Unknown):
-                    return asking(base.asked)
+                    return asking(asked)
             if found is not None:
                 return found
             if name in _RETURNS_ITSELF:
@@ -170,8 +171,9 @@ class Expressions(Operators):
 
     def member(self, base: Instance | Class, name: str) -> Value | None:
         """A method, class attribute, option field or written attribute."""
-        if isinstance(base, Instance) and base.asked is not None and words.is_setting(name):
-            return base.asked
+        asked = base.asked if isinstance(base, Instance) and words.is_setting(name) else None
+        if asked not in (None, NOTHING):
+            return asked
         for symbol in self.ancestry(base.symbol):
             written = self.state.attributes.get((symbol.key, name))
             if written is not None:
@@ -185,7 +187,7 @@ class Expressions(Operators):
             field = self.knowledge.field(symbol, name)
             if field is not None:
                 return self.state.overridden("option", name) or field
-        return None
+        return asked
 
     def is_config(self, symbol: Symbol | None) -> bool:
         """True for configuration classes, by their names or their bases."""

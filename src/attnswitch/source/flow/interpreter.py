@@ -88,7 +88,7 @@ class Interpreter(Targets):
         symbol = Symbol("function", node.name, frame.module, node)
         self.closures[symbol.key] = frame
         frame.names[node.name] = Function(symbol)
-        if node.decorator_list and registers(node):
+        if node.decorator_list and registers(self.project, frame.module, node):
             self.state.registered.append(symbol)
         return False
 
@@ -97,7 +97,7 @@ class Interpreter(Targets):
     def _ClassDef(self, node: ast.ClassDef, frame: Frame, top: bool) -> bool:
         symbol = Symbol("class", node.name, frame.module, node)
         frame.names[node.name] = Class(symbol)
-        if node.decorator_list and registers(node):
+        if node.decorator_list and registers(self.project, frame.module, node):
             self.state.registered.append(symbol)
         return False
 
@@ -208,7 +208,7 @@ class Interpreter(Targets):
             return self.block(node.body if truth.known else node.orelse, frame, top)
         start = self.state.guard
         before = dict(frame.names)
-        self.state.guard = start | truth.yes
+        self.state.guard = start | (ALWAYS if _only_way(node, truth.yes) else truth.yes)
         left = self.block(node.body, frame, top)
         yes_names, yes_guard = frame.names, self.state.guard
         frame.names = dict(before)
@@ -288,6 +288,13 @@ class Interpreter(Targets):
         return left and ends
 
     _TryStar = _Try
+
+
+def _only_way(node: ast.If, holds: Guard) -> bool:
+    """True where an option has to keep its default: anything else raises an error."""
+    other = node.orelse
+    by_default = all(lit.kind in {"option", "config"} and lit.by_default is True for lit in holds)
+    return bool(holds) and by_default and len(other) == 1 and isinstance(other[0], ast.Raise)
 
 
 def _merged(

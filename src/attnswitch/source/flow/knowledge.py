@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import cached_property
 
@@ -22,10 +23,11 @@ from attnswitch.source.mechanisms.options import (
 from attnswitch.source.mechanisms.place import constant, short
 from attnswitch.source.project import Module, Project, Symbol, dotted_text
 from attnswitch.source.records import Finding, Line
+from attnswitch.source.walking import target_names
 
 _LOADS = re.compile(
     r"from_pretrained|from_config|add_argument|parse_args|HfArgumentParser|ArgumentParser|Fire\("
-    r"|Popen\(|subprocess\.|os\.system|fromfile\("
+    r"|Popen\(|subprocess\.|os\.system|fromfile\(|^eval\("
 )
 _LOADING = frozenset(
     {"from_pretrained", "from_config", "_from_config", "add_argument", "parse_args"}
@@ -234,7 +236,8 @@ class Knowledge:
                     enter(item, prefix)
                     self._mentioned(module, item)
                 elif isinstance(item, ast.stmt):
-                    self._mentioned(module, item)
+                    names, _loads = self._mentioned(module, item)
+                    found.extend((table, names, False) for table in _tables(item))
 
         enter(module.tree, "")
         return found
@@ -253,6 +256,12 @@ class Knowledge:
             if call.args and ("arg" in name or name.endswith("option")):
                 self._note_option(module, call)
         return names, loads
+
+
+def _tables(node: ast.stmt) -> Iterator[str]:
+    """The name of a dictionary that a statement writes out: its rows may be models."""
+    if isinstance(node, (ast.Assign, ast.AnnAssign)) and isinstance(node.value, ast.Dict):
+        yield from target_names(node.target if isinstance(node, ast.AnnAssign) else node.targets[0])
 
 
 def _inside(found: tuple[str, str], scope: tuple[str, str]) -> bool:

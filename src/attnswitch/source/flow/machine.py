@@ -2,8 +2,8 @@
 
 Each part is a base class of `Interpreter` and implements some of the methods declared here: names
 (`Names`), expressions (`Operators`, `Expressions`), loads (`Loads`), functions outside the tree
-(`Outside`), objects and what describes them (`Objects`, `Described`), calls (`Methods`, `Calls`),
-what is assigned to (`Targets`) and statements (`Interpreter`).
+(`Outside`), objects and what describes them (`Objects`, `Described`, `NamedClasses`), calls
+(`Methods`, `Calls`), what is assigned to (`Targets`) and statements (`Interpreter`).
 """
 
 from __future__ import annotations
@@ -64,6 +64,14 @@ class Machine(ABC):
     @abstractmethod
     def registered_in(self, table: str) -> Value:
         """One of what decorators put into a table of the tree."""
+
+    @abstractmethod
+    def evaluated(self, text: Value, frame: Frame) -> Value:
+        """What `eval(text)` gives."""
+
+    @abstractmethod
+    def field_of_some(self, given: list[Value]) -> Value | None:
+        """`config.get(name, default)`, of a configuration that could not be followed."""
 
     @abstractmethod
     def note_made(self, symbol: Symbol, conditions: Guard, at: Line) -> None:

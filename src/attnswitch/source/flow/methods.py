@@ -73,6 +73,8 @@ class Methods(Loads):
         base = self.evaluate(node.func.value, frame) if name in _READS else None
         if isinstance(base, (Mapping, Choice)) and name in {"get", "pop", "setdefault", "update"}:
             return apply(base, lambda b: self._mapping(b, name, node, arguments, frame))
+        if isinstance(base, Unknown) and name in {"get", "pop"}:
+            return self.field_of_some(arguments[0])
         if name.startswith("parse_") and isinstance(node.func, ast.Attribute):
             parser = self.evaluate(node.func.value, frame)
             if isinstance(parser, Bound) and parser.function == External("<parser>"):

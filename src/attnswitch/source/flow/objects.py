@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from dataclasses import replace
 
 from attnswitch.source import words
 from attnswitch.source.flow.events import Event
@@ -11,6 +12,7 @@ from attnswitch.source.flow.families import families
 from attnswitch.source.flow.machine import Given
 from attnswitch.source.flow.values import (
     ALWAYS,
+    NOTHING,
     Chosen,
     Function,
     Guard,
@@ -65,6 +67,13 @@ class Objects(Expressions):
         else:
             self._set_fields(symbol, arguments)
         return instance
+
+    def fresh(self, made: Value, arguments: Given) -> Value:
+        """A configuration that the program makes itself asks for nothing but what it is given."""
+        if arguments[2] or not isinstance(made, Instance) or not self.is_config(made.symbol):
+            return made
+        told = [v for name, v in arguments[1].items() if words.is_setting(name)]
+        return replace(made, asked=told[0] if told else NOTHING)
 
     def note_made(self, symbol: Symbol, conditions: Guard, at: Line) -> None:
         """Note an object made here, under conditions besides those of this moment."""

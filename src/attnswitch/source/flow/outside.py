@@ -20,12 +20,14 @@ from attnswitch.source.flow.values import (
     Arguments,
     Available,
     Bound,
+    Choice,
     Chosen,
     Class,
     Const,
     External,
     Function,
     Instance,
+    Literal,
     Loaded,
     Mapping,
     ModuleValue,
@@ -38,6 +40,8 @@ from attnswitch.source.flow.values import (
     apply,
 )
 from attnswitch.source.mechanisms.calls import FLASH_CLASS
+from attnswitch.source.named_modules import modules_named
+from attnswitch.source.project import Module
 from attnswitch.source.records import Line
 
 #: The loading function of this family, where another package brings it.
@@ -274,13 +278,30 @@ class Outside(Expressions):
 
     _call_int = _call_str = _call_deepcopy = _call_copy = _call_bool
 
+    def _call_eval(self, dotted, node, positional, keywords, frame) -> Value | None:
+        return self.evaluated(positional[0], frame) if dotted == "eval" and positional else None
+
     def _call_import_module(self, dotted, node, positional, keywords, frame) -> Value | None:
         if positional and isinstance(positional[0], Const) and positional[0].value:
             module = self.project.find_module(frame.module.folder, str(positional[0].value))
             if module:
                 self.import_module(module)
                 return ModuleValue(module)
+        if positional and isinstance(positional[0], Template):
+            modules = modules_named(self.project, frame.module.folder, positional[0].text)
+            return self._one_of(modules) if modules else None
         return None
+
+    def _one_of(self, modules: list[Module]) -> Value:
+        """One of several modules, each run where its name is chosen."""
+        found = []
+        for module in modules:
+            chosen = frozenset({Literal("model", f"the model {module.name}", "is chosen")})
+            saved, self.state.guard = self.state.guard, self.state.guard | chosen
+            self.import_module(module)
+            self.state.guard = saved
+            found.append((chosen, ModuleValue(module)))
+        return Choice(tuple(found))
 
 
 def _is_a_text(value: Value) -> Value:

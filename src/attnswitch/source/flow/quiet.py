@@ -101,7 +101,11 @@ class Quiet:
         if isinstance(node, _DEFINITIONS):
             kind = "class" if isinstance(node, ast.ClassDef) else "function"
             symbol = Symbol(kind, node.name, module, node)
-            return bool(node.decorator_list) and registers(node) and self.interesting(symbol)
+            return (
+                bool(node.decorator_list)
+                and self.interesting(symbol)
+                and registers(self.project, module, node)
+            )
         if isinstance(node, ast.Assign):
             for target in node.targets:
                 if isinstance(target, ast.Attribute) and (

@@ -65,6 +65,7 @@ class Remembered:
 class State:
     """Everything that outlives a call, for one entry point.
 
+    `settings` is what the configuration holds that a script gives, None if it gives none;
     `guard` holds the conditions inside the running function, `outer` those of its callers.
     `built` holds the classes of the objects made so far, with the conditions and the first line;
     `made` holds those that the running function made, under its own conditions;
@@ -76,6 +77,7 @@ class State:
 
     overrides: dict[str, object] = field(default_factory=dict)
     variables: dict[str, str] = field(default_factory=dict)
+    settings: dict[str, object] | None = None
     trains: bool = True
     guard: Guard = ALWAYS
     outer: Guard = ALWAYS

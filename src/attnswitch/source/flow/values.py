@@ -178,11 +178,16 @@ class Class(Value):
     symbol: Symbol
 
 
+#: What a configuration asks for in which nobody wrote anything.
+NOTHING = Const(None)
+
+
 @dataclass(frozen=True)
 class Instance(Value):
     """An object of a class of the tree.
 
-    `asked` is the implementation that a loading call writes into its copy of a configuration.
+    `asked` is the implementation that a loading call writes into its copy of a configuration;
+    `NOTHING` in one that the program has just made.
     """
 
     symbol: Symbol
@@ -236,6 +241,8 @@ class Bound(Value):
 
 #: What can be called: a model to build, one of a table or of a chain of tests.
 CALLABLE = (Function, Class, Bound)
+#: The same, and modules that hold it.
+_MODELS = (*CALLABLE, ModuleValue)
 
 
 def alternatives(value: Value) -> Iterable[tuple[Guard, Value]]:
@@ -255,7 +262,7 @@ def choose(pairs: Iterable[tuple[Guard, Value]]) -> Value:
         return Unknown()
     if all(item == flat[0][1] for _, item in flat):
         return flat[0][1]
-    most = MOST_MODELS if all(isinstance(v, CALLABLE) for _, v in flat) else MOST_ALTERNATIVES
+    most = MOST_MODELS if all(isinstance(v, _MODELS) for _, v in flat) else MOST_ALTERNATIVES
     return Choice(tuple(flat)) if len(flat) <= most else Unknown()
 
 
@@ -269,14 +276,19 @@ def apply(value: Value, function: Callable[[Value], Value]) -> Value:
 def one_of_many(table: Mapping) -> Value:
     """An entry of a table of models by an unknown name: one of them, if it holds what is called.
 
-    Entries that call the same with other paths are one.
+    Entries that call the same with other paths are one, and so are rows that hold the same models.
     """
     kinds: dict[object, tuple[Guard, Value]] = {}
     for name, value in table.items:
+        chosen = Literal("model", f"the model {name}", "is chosen")
+        if isinstance(value, Mapping):
+            held = tuple((k, v) for k, v in value.items if isinstance(v, CALLABLE))
+            if held:
+                kinds.setdefault(held, (frozenset({chosen}), value))
+                continue
         called = value.function if isinstance(value, Bound) else value
         if not isinstance(called, (Class, Function)):
             return Unknown()
-        chosen = Literal("model", f"the model {name}", "is chosen")
         asked = [k for k in value.keywords if _steers(k[0])] if isinstance(value, Bound) else []
         kinds.setdefault((called, tuple(asked)), (frozenset({chosen}), value))
     return Choice(tuple(kinds.values()))

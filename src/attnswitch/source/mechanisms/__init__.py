@@ -70,9 +70,17 @@ def _table() -> dict[type, list[Callable[[ast.AST, Place], Iterator[Finding]]]]:
 _BY_NODE = _table()
 
 
-def find_in_module(project: Project, module: Module) -> list[Finding]:
-    """All findings of one module, each with its scope, without a status."""
-    if not mentions(module.text):
+def names_that_need_a_kernel(modules: list[Module]) -> set[str]:
+    """The names of the modules that cannot be imported without a kernel's package."""
+    return {m.name for m in modules if mentions(m.text) and imports.needs_kernel(m)}
+
+
+def find_in_module(project: Project, module: Module, needing: set[str]) -> list[Finding]:
+    """All findings of one module, each with its scope, without a status.
+
+    `needing` are names of modules of the tree whose import is a finding itself.
+    """
+    if not mentions(module.text) and not any(name in module.text for name in needing):
         return []
     findings: list[Finding] = []
     _visit(module.tree, Place(project, module), findings)

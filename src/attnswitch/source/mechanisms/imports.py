@@ -77,6 +77,11 @@ def place_test_guards(test: ast.expr) -> bool:
     return availability_test(test) or "sys.version" not in ast.unparse(test)
 
 
+def _for_types(node: ast.AST, place: Place) -> bool:
+    """True below `if TYPE_CHECKING:`, which never runs."""
+    return any("TYPE_CHECKING" in ast.unparse(test) for test, _ in place.tests(node))
+
+
 def needs_kernel(module: Module) -> str | None:
     """Return flash or xformers if importing this module fails without that package."""
     for statement in module.tree.body:
@@ -113,4 +118,12 @@ def _local(node: ast.AST, place: Place) -> Iterator[Finding]:
             "imports",
             f"imports {source.path}, which needs {target}; nothing fails without it",
             target=target,
+        )
+    if target == "flash" and how in {"lazy", "tested"} and not _for_types(node, place):
+        when = "after a test" if how == "tested" else "when the function is called"
+        yield place.finding(
+            node,
+            "guarded-import" if how == "tested" else "lazy-import",
+            "imports",
+            f"imports {source.path}, which needs flash_attn, {when}",
         )

@@ -21,10 +21,13 @@ _DECLARES = {"add_argument", "option", "Option", "field", "Field", "getattr", "h
 
 
 def detect(node: ast.AST, place: Place) -> Iterator[Finding]:
-    """Yield findings for calls, dictionaries and parameter defaults."""
+    """Yield findings for calls, dictionaries and parameter defaults.
+
+    A dictionary that is itself the default of a parameter asks for nothing: callers give another.
+    """
     if isinstance(node, ast.Call):
         yield from _call(node, place)
-    elif isinstance(node, ast.Dict):
+    elif isinstance(node, ast.Dict) and not isinstance(place.parents[-1], ast.arguments):
         for key, value in zip(node.keys, node.values, strict=False):
             name = constant(key)
             if key is not None and isinstance(name, str) and name.isidentifier():
