@@ -35,6 +35,7 @@ def entries(root):
         "./eval/quick.sh",
         "cd eval && sh quick.sh",
         "bash ${HERE}/quick.sh",
+        "bash $(dirname $0)/quick.sh",
     ],
 )
 def test_a_script_is_on_where_the_script_that_it_starts_is(line, tree):

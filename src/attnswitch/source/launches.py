@@ -9,7 +9,7 @@ from attnswitch.source.configurations import is_configuration
 from attnswitch.source.given_files import settings_of
 from attnswitch.source.programs import Launch
 from attnswitch.source.project import Module, Project
-from attnswitch.source.shell_text import commands, words_of
+from attnswitch.source.shell_text import commands, named_path, places_of, words_of
 from attnswitch.source.tree import SourceFile
 
 _LAUNCHER = re.compile(
@@ -80,18 +80,10 @@ def _target(project: Project, path: str, tokens: list[str]) -> tuple[Module | No
 
 
 def _file(project: Project, path: str, token: str) -> Module | None:
-    clean = re.sub(r"^(?:(?:\$\{?\w+\}?|`[^`]*`|\$\([^)]*\)|\$[^/)]*\))/)+", "", token)
-    clean = posixpath.normpath(clean)
-    while clean.startswith("../"):
-        clean = clean[3:]
-    folder = posixpath.dirname(path)
-    while True:
-        module = project.modules.get(posixpath.join(folder, clean))
-        if module or not folder:
-            break
-        folder = posixpath.dirname(folder)
-    if module:
-        return module
+    clean = named_path(token)
+    for place in places_of(clean, path):
+        if place in project.modules:
+            return project.modules[place]
     modules = project.modules.items()
     matches = [m for other, m in modules if other.endswith("/" + clean)]
     if not matches and clean.startswith("/"):

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import posixpath
 import re
 from dataclasses import replace
 
 from attnswitch.source.programs import Launch
-from attnswitch.source.shell_text import commands, words_of
+from attnswitch.source.shell_text import commands, named_path, places_of, words_of
 from attnswitch.source.tree import SourceFile
 
 _CALLS = re.compile(r"\.sh\b")
 _SHELLS = frozenset({"bash", "sh", "zsh", "source", ".", "sbatch", "nohup", "exec"})
-_ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=")
+#: An assignment before the command, and the start of `$(dirname $0)/other.sh`.
+_NO_COMMAND = re.compile(r"[A-Za-z_]\w*=|\$\(")
 
 
 def through_scripts(files: list[SourceFile], launches: list[Launch]) -> list[Launch]:
@@ -57,7 +57,7 @@ def _script(tokens: list[str], path: str, scripts: dict[str, SourceFile]) -> str
     """The script of the tree that a command runs: its first word, or the one after a shell."""
     for index, token in enumerate(tokens):
         if token.endswith(".sh"):
-            before = [t for t in tokens[:index] if not _ASSIGNMENT.match(t)]
+            before = [t for t in tokens[:index] if not _NO_COMMAND.match(t)]
             while before and before[-1].startswith("-"):
                 before.pop()
             named = not before or before[-1] in _SHELLS
@@ -66,15 +66,4 @@ def _script(tokens: list[str], path: str, scripts: dict[str, SourceFile]) -> str
 
 
 def _found(token: str, path: str, scripts: dict[str, SourceFile]) -> str | None:
-    clean = re.sub(r"^(?:(?:\$\{?\w+\}?|\$\([^)]*\))/)+", "", token)
-    clean = posixpath.normpath(clean)
-    while clean.startswith("../"):
-        clean = clean[3:]
-    folder = posixpath.dirname(path)
-    while True:  # the folder of the script, or one above it, is where it is started
-        candidate = posixpath.join(folder, clean)
-        if candidate in scripts:
-            return candidate
-        if not folder:
-            return None
-        folder = posixpath.dirname(folder)
+    return next((p for p in places_of(named_path(token), path) if p in scripts), None)

@@ -70,10 +70,14 @@ class Module:
         return posixpath.join(self.folder, match.group(1).replace(".", "/")).rstrip("/")
 
     @property
+    def stem(self) -> str:
+        """The path that it is imported under: its own without `.py`, or its package's folder."""
+        return self.folder if self.is_package else self.path.removesuffix(".py")
+
+    @property
     def name(self) -> str:
         """The last part of the name that it is imported under."""
-        stem = self.folder if self.is_package else self.path.removesuffix(".py")
-        return posixpath.basename(stem)
+        return posixpath.basename(self.stem)
 
     @cached_property
     def is_package(self) -> bool:
@@ -153,8 +157,7 @@ class Project:
         self._folders: dict[str, list[Module]] = {}
         for module in modules:
             self._folders.setdefault(module.folder, []).append(module)
-            stem = module.folder if module.is_package else module.path[:-3]
-            self._by_tail.setdefault(posixpath.basename(stem), []).append(module)
+            self._by_tail.setdefault(module.name, []).append(module)
         self._added = self._search_paths()
         self._found: dict[tuple[str, str], Module | None] = {}
         self._resolved: dict[tuple[str, str], Symbol | None] = {}
@@ -209,7 +212,7 @@ class Project:
         """A package below a source root that is no parent of the importer (src/, lib/ ...)."""
         matches = []
         for module in self._by_tail.get(posixpath.basename(tail), ()):
-            stem = module.folder if module.is_package else module.path[:-3]
+            stem = module.stem
             if stem.endswith("/" + tail) and self._is_root(stem[: -len(tail) - 1], tail):
                 shared = len(posixpath.commonprefix([stem + "/", importer + "/"]))
                 matches.append((-shared, len(stem), stem, module))

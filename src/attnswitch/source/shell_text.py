@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 import re
 import shlex
 from collections.abc import Iterator
@@ -142,3 +143,21 @@ def without_comment(line: str) -> str:
         elif sign == "#" and (index == 0 or line[index - 1].isspace()):
             return line[:index]
     return line
+
+
+def named_path(token: str) -> str:
+    """The path that a word of a command names, without the variables that it begins with."""
+    clean = re.sub(r"^(?:(?:\$\{?\w+\}?|`[^`]*`|\$\([^)]*\)|\$[^/)]*\))/)+", "", token)
+    clean = posixpath.normpath(clean)
+    while clean.startswith("../"):
+        clean = clean[3:]
+    return clean
+
+
+def places_of(named: str, script: str) -> Iterator[str]:
+    """Where a path may lie: the folder of the script, or one above it, is where it is started."""
+    folder = posixpath.dirname(script)
+    yield posixpath.join(folder, named)
+    while folder:
+        folder = posixpath.dirname(folder)
+        yield posixpath.join(folder, named)
