@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from operator import itemgetter
 
 from attnswitch.source.conditions import by_default, option_off
 from attnswitch.source.flow.events import Event
@@ -12,28 +13,41 @@ from attnswitch.source.programs import Launch, Program, converts, kind_of_progra
 from attnswitch.source.project import Project
 from attnswitch.source.records import EntryPoint
 from attnswitch.source.runs import Runs
+from attnswitch.source.spread import spread
 from attnswitch.source.verdict import ROLES, Answer, judge, settle
 
 _TRAINS = re.compile(r"Trainer\(|\.backward\(")
 
 
 def judge_programs(
-    project: Project, knowledge: Knowledge, programs: list[Program], launches: list[Launch]
+    project: Project,
+    knowledge: Knowledge,
+    programs: list[Program],
+    launches: list[Launch],
+    processes: int = 1,
 ) -> list[EntryPoint]:
     """An entry point for every program, and for every line of a script that starts one."""
     runs = Runs(project, knowledge)
-    by_path = {p.module.path: p for p in programs}
-    found: list[EntryPoint] = []
-    for program in programs:
+    last = {p.module.path: index for index, p in enumerate(programs)}
+    lines: dict[int, list[tuple[int, Launch]]] = {}
+    for number, launch in enumerate(launches):
+        if launch.program.path in last:
+            lines.setdefault(last[launch.program.path], []).append((number, launch))
+
+    def judged(index: int) -> tuple[EntryPoint, list[tuple[int, EntryPoint]]]:
+        program = programs[index]
         events, gave_up = runs.events(program, {}, {})
-        found.append(_verdict(program, events, gave_up, knowledge))
-    bare = {e.path: e for e in found}
+        bare = _verdict(program, events, gave_up, knowledge)
+        started = [
+            (number, _launched(launch, program, bare, runs, knowledge))
+            for number, launch in lines.get(index, ())
+        ]
+        return bare, started
+
+    results = spread(judged, range(len(programs)), processes)
+    found = [bare for bare, _ in results]
     seen: set[object] = set()
-    for launch in launches:
-        started = by_path.get(launch.program.path)
-        if started is None:
-            continue
-        entry = _launched(launch, started, bare[launch.program.path], runs, knowledge)
+    for _, entry in sorted((x for _, started in results for x in started), key=itemgetter(0)):
         key = (entry.path, entry.launches, entry.flash, entry.because)
         if key not in seen:
             seen.add(key)

@@ -26,27 +26,28 @@ from attnswitch.source.tree import SourceFile, package_name, read_tree
 from attnswitch.source.words import DISTRIBUTION
 
 
-def scan(path: str | os.PathLike[str]) -> Scan:
+def scan(path: str | os.PathLike[str], processes: int = 1) -> Scan:
     """Find every place under `path` that decides about attention, and what each program gets.
 
     `path` is a checkout, an installed package, a folder with remote code, or one file. Nothing
-    of it is imported or run. Raises InputError if there is nothing at `path`.
+    of it is imported or run. Programs are followed in up to `processes` processes, forks of this
+    one (on Linux; elsewhere in this one). Raises InputError if there is nothing at `path`.
     """
-    return scan_with_project(path)[0]
+    return scan_with_project(path, processes)[0]
 
 
-def scan_with_project(path: str | os.PathLike[str]) -> tuple[Scan, Project]:
+def scan_with_project(path: str | os.PathLike[str], processes: int = 1) -> tuple[Scan, Project]:
     """The scan, and the parsed tree that it speaks of."""
     collecting = gc.isenabled()
     gc.disable()  # syntax trees are many objects and no cycles: a third of the time
     try:
-        return deeply(lambda: _scan(path))
+        return deeply(lambda: _scan(path, processes))
     finally:
         if collecting:
             gc.enable()
 
 
-def _scan(path: str | os.PathLike[str]) -> tuple[Scan, Project]:
+def _scan(path: str | os.PathLike[str], processes: int) -> tuple[Scan, Project]:
     started = time.perf_counter()
     root, files, skipped = read_tree(path)
     modules, failed = _parse_all(files)
@@ -57,7 +58,7 @@ def _scan(path: str | os.PathLike[str]) -> tuple[Scan, Project]:
     programs = find_programs(project, files, {x.program.path for x in launches})
     knowledge = Knowledge(project, findings)
     knowledge.pin = pinned_transformers(files)
-    entry_points = judge_programs(project, knowledge, programs, launches)
+    entry_points = judge_programs(project, knowledge, programs, launches, processes)
     roots = [p.module for p in programs]
     names = {p.module.path: {p.calls} for p in programs if p.calls}
     reach = Reach(project, roots, names)
