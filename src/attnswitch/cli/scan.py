@@ -44,9 +44,10 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 def run(args: argparse.Namespace) -> int:
     """Scan and print; 1 if --check found something."""
     from attnswitch import source
+    from attnswitch.source.spread import processors
     from attnswitch.source.text import render
 
-    scans = [source.scan(path) for path in args.paths]
+    scans = [source.scan(path, processors()) for path in args.paths]
     to_stdout = "-" in (args.json, args.sarif)
     for scan in scans:
         if not args.check:
@@ -96,15 +97,17 @@ def _check(scans: list[Scan], baseline: str | None, to_stdout: bool) -> int:
     from attnswitch.source.baseline import accepted, read_baseline
 
     known = read_baseline(baseline) if baseline else None
-    count = 0
-    for scan in scans:
-        for finding in scan.hard_coded():
-            if not accepted(finding, known):
-                count += 1
-                _report(finding, to_stdout)
-    if count:
-        print(f"{count} hard-coded; make it a parameter: attnswitch patch", file=sys.stderr)
-    return 1 if count else 0
+    found = [f for s in scans for f in s.hard_coded() if not accepted(f, known)]
+    for finding in found:
+        _report(finding, to_stdout)
+    if found:
+        cells = sum(f.path.endswith(".ipynb") for f in found)
+        by_hand = f" ({cells} in notebooks: change the cells there)" if cells else ""
+        print(
+            f"{len(found)} hard-coded; make it a parameter: attnswitch patch{by_hand}",
+            file=sys.stderr,
+        )
+    return 1 if found else 0
 
 
 def _report(finding: Finding, to_stdout: bool) -> None:

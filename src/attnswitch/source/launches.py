@@ -9,7 +9,13 @@ from attnswitch.source.configurations import is_configuration
 from attnswitch.source.given_files import settings_of
 from attnswitch.source.programs import Launch
 from attnswitch.source.project import Module, Project
-from attnswitch.source.shell_text import commands, named_path, places_of, words_of
+from attnswitch.source.shell_text import (
+    commands,
+    handed_to_a_shell,
+    named_path,
+    places_of,
+    words_of,
+)
 from attnswitch.source.tree import SourceFile
 
 _LAUNCHER = re.compile(
@@ -24,10 +30,10 @@ def find_launches(project: Project, file: SourceFile) -> list[Launch]:
     for command in commands(file.text):
         if not _LAUNCHER.search(" " + command.text):
             continue
-        words = words_of(command.text)
-        launch = launch_of(project, file.path, command.line, words, command.variables)
-        if launch:
-            found.append(launch)
+        for words in handed_to_a_shell(words_of(command.text)):
+            launch = launch_of(project, file.path, command.line, words, command.variables)
+            if launch:
+                found.append(launch)
     return found
 
 

@@ -6,11 +6,11 @@ import re
 from dataclasses import replace
 
 from attnswitch.source.programs import Launch
-from attnswitch.source.shell_text import commands, named_path, places_of, words_of
+from attnswitch.source.shell_text import SHELLS, commands, named_path, places_of, words_of
 from attnswitch.source.tree import SourceFile
 
 _CALLS = re.compile(r"\.sh\b")
-_SHELLS = frozenset({"bash", "sh", "zsh", "source", ".", "sbatch", "nohup", "exec"})
+_SHELLS = SHELLS | {"source", ".", "sbatch", "nohup", "exec"}
 #: An assignment before the command, and the start of `$(dirname $0)/other.sh`.
 _NO_COMMAND = re.compile(r"[A-Za-z_]\w*=|\$\(")
 

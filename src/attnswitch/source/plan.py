@@ -82,6 +82,8 @@ def make_plan(scan: Scan, project: Project, remove_dead: bool = False) -> Plan:
             plan.leave(finding, f"dead code: {finding.reason}")
         elif module is None or not isinstance(finding.node, ast.AST):
             plan.leave(finding, _LEFT_ALONE.get(finding.mechanism, "not Python"))
+        elif module.is_notebook:
+            plan.leave(finding, "in a notebook: change the cell there")
         else:
             _decide(plan, finding, module, project)
     if remove_dead:

@@ -1,4 +1,4 @@
-"""Finds the programs of a tree: Python scripts, installed commands, and shell scripts."""
+"""Finds the programs of a tree: Python scripts, notebooks, and installed commands."""
 
 from __future__ import annotations
 
@@ -96,7 +96,8 @@ def _has_work(project: Project, module: Module) -> bool:
 def _makes_a_model(project: Project, module: Module) -> bool:
     """True for `chat = Chat(path)` at the top, of a class of the tree whose methods load one.
 
-    The same in a function of the script that is called at its top, or in `with …:` there.
+    The same for a function of the tree, for a class that is made in a function of the script which
+    is called at its top, and in `with …:` there.
     """
     blocks = [module.tree.body]
     blocks += [n.body for n in module.tree.body if isinstance(n, ast.With)]
@@ -114,8 +115,10 @@ def _makes_a_model(project: Project, module: Module) -> bool:
 
 
 def _loads(made: Symbol | None, module: Module) -> bool:
-    """True for a class of another module whose methods load a model."""
-    if made is None or made.kind != "class" or made.module is module or made.node is None:
+    """True for a function, or a class with its methods, of another module that loads a model."""
+    if made is None or made.kind not in {"class", "function"}:
+        return False
+    if made.module is module or made.node is None:
         return False
     text = ast.unparse(made.node)
     return ".from_pretrained(" in text or "load_pretrained_model(" in text
@@ -132,8 +135,10 @@ def find_programs(project: Project, files: list[SourceFile], launched: set[str])
         line = main_line(module)
         if line is not None:
             found[module.path] = Program(module, line, kind_of_program(module.path))
-        elif module.path in launched or (
-            module.path not in imported and _has_work(project, module)
+        elif (
+            module.path in launched
+            or (module.is_notebook and module.tree.body)
+            or (module.path not in imported and _has_work(project, module))
         ):
             found[module.path] = Program(module, 1, kind_of_program(module.path))
     for program in _installed(project, files):

@@ -84,6 +84,11 @@ class Module:
         """True for an `__init__.py`."""
         return posixpath.basename(self.path) == "__init__.py"
 
+    @property
+    def is_notebook(self) -> bool:
+        """True for the cells of a notebook."""
+        return self.path.endswith(".ipynb")
+
     def line(self, number: int) -> str:
         """The text of one line, stripped."""
         lines = self.text.splitlines()

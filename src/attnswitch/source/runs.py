@@ -2,18 +2,34 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from attnswitch.source.flow.events import Event
 from attnswitch.source.flow.interpreter import Interpreter
 from attnswitch.source.flow.knowledge import Knowledge
 from attnswitch.source.flow.state import State
-from attnswitch.source.flow.values import Class, Function, possible
+from attnswitch.source.flow.values import Class, Function, Guard, possible
 from attnswitch.source.launches import launch_of
 from attnswitch.source.programs import Program, kind_of_program
 from attnswitch.source.project import Project
 from attnswitch.source.records import Line
-from attnswitch.source.shell_text import words_of
+from attnswitch.source.shell_text import handed_to_a_shell, words_of
+
+#: Programs that start one another, one within the other.
+MOST_PROCESSES = 4
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What one program did by itself, and the commands that it started.
+
+    `gave_up` says that it was not followed to the end.
+    """
+
+    program: Program
+    events: list[Event]
+    started: list[tuple[Guard, list[str] | str]]
+    gave_up: bool
 
 
 class Runs:
@@ -22,8 +38,8 @@ class Runs:
     def __init__(self, project: Project, knowledge: Knowledge):
         self.project = project
         self.knowledge = knowledge
+        self._ran: dict[object, Ran] = {}
         self._known: dict[object, tuple[list[Event], bool]] = {}
-        self._running: set[str] = set()
 
     def events(
         self,
@@ -33,14 +49,24 @@ class Runs:
         settings: dict[str, object] | None = None,
     ) -> tuple[list[Event], bool]:
         """What happens when a program is started; the flag says that following it was given up."""
-        given = (flags, variables, settings)
-        key = (
-            program.module.path,
-            *(repr(sorted(g.items())) if g is not None else "" for g in given),
-        )
+        key = _key(program, flags, variables, settings)
         if key not in self._known:
-            self._known[key] = self._run(program, flags, variables, settings)
+            ran = self._by_itself(program, flags, variables, settings)
+            started = self._of_started(ran, (program.module.path,))
+            self._known[key] = ([*ran.events, *started], ran.gave_up)
         return self._known[key]
+
+    def _by_itself(
+        self,
+        program: Program,
+        flags: dict[str, object],
+        variables: dict[str, str],
+        settings: dict[str, object] | None,
+    ) -> Ran:
+        key = _key(program, flags, variables, settings)
+        if key not in self._ran:
+            self._ran[key] = self._run(program, flags, variables, settings)
+        return self._ran[key]
 
     def _run(
         self,
@@ -48,7 +74,7 @@ class Runs:
         flags: dict[str, object],
         variables: dict[str, str],
         settings: dict[str, object] | None,
-    ) -> tuple[list[Event], bool]:
+    ) -> Ran:
         state = State(overrides=dict(flags), variables=dict(variables), settings=settings)
         state.trains = program.kind in {"training", "tool"}
         interpreter = Interpreter(self.project, self.knowledge, state)
@@ -63,24 +89,34 @@ class Runs:
                 interpreter.take_options()
         except RecursionError:
             state.exhausted = True
-        self._running.add(program.module.path)
-        state.events.extend(self._of_started(program, state))
-        self._running.discard(program.module.path)
-        return [e for e in state.events if possible(e.guard)], state.exhausted
+        events = [e for e in state.events if possible(e.guard)]
+        return Ran(program, events, state.started, state.exhausted)
 
-    def _of_started(self, program: Program, state: State) -> list[Event]:
+    def _of_started(self, ran: Ran, running: tuple[str, ...]) -> list[Event]:
         """What happens in the programs of the tree that this one starts as processes."""
         found: list[Event] = []
-        for guard, command in state.started:
+        for guard, command in ran.started if len(running) <= MOST_PROCESSES else ():
             words = words_of(command) if isinstance(command, str) else command
-            launch = launch_of(self.project, program.module.path, program.line, words, {})
-            if launch is None or launch.program.path in self._running:
-                continue
-            kind = kind_of_program(launch.program.path)
-            started = Program(launch.program, program.line, kind)
-            events, _ = self.events(started, launch.flags, {}, launch.settings)
-            found.extend(e.under(guard) for e in _untyped(events) if e.kind != "need")
+            for inner in handed_to_a_shell(words):
+                found += self._of_command(ran.program, inner, guard, running)
         return found
+
+    def _of_command(
+        self, program: Program, words: list[str], guard: Guard, running: tuple[str, ...]
+    ) -> list[Event]:
+        launch = launch_of(self.project, program.module.path, program.line, words, {})
+        if launch is None or launch.program.path in running:
+            return []
+        path = launch.program.path
+        started = self._by_itself(
+            Program(launch.program, program.line, kind_of_program(path)),
+            launch.flags,
+            {},
+            launch.settings,
+        )
+        events = [*started.events, *self._of_started(started, (*running, path))]
+        mine = [e.under(guard) for e in _untyped(events) if e.kind != "need"]
+        return [e for e in mine if possible(e.guard)]
 
     def _call(self, interpreter: Interpreter, program: Program) -> None:
         """Start an installed command, or set up a predictor class."""
@@ -94,6 +130,21 @@ class Runs:
             interpreter.enter(value, ([], {}, False), at)
         elif isinstance(value, Class):
             interpreter.create(value.symbol, ([], {}, False), at)
+
+
+def _key(
+    program: Program,
+    flags: dict[str, object],
+    variables: dict[str, str],
+    settings: dict[str, object] | None,
+) -> tuple[str, ...]:
+    given = (flags, variables, settings)
+    return (
+        program.module.path,
+        program.kind,
+        str(program.calls),
+        *(repr(sorted(g.items())) if g is not None else "" for g in given),
+    )
 
 
 def _decides(events: list[Event]) -> bool:

@@ -16,6 +16,12 @@ _VARIABLE = re.compile(r"\$\{(\w+)(?:\[[@*]\])?(?::?[-=]([^{}]*))?\}|\$(\w+)")
 _QUOTED_ARRAY = re.compile(r"\"(\$\{\w+\[[@*]\]\})\"")
 _PIECE = re.compile(r"\"((?:[^\"\\]|\\.)*)\"|'([^']*)'|([^\s\"']+)", re.DOTALL)
 _READ = re.compile(r"^\s*read\s(?:[^<]*\s)?(\w+)\s*<<-?\s*['\"]?(\w+)['\"]?\s*$")
+_BETWEEN = re.compile(r"\s*(?:&&|\|\||;|\|)\s*")
+_TOGETHER = re.compile(r"\"(?:[^\"\\]|\\.)*\"|'[^']*'|\$\([^()]*\)")
+_PRINTED = re.compile(r"\$\((?:[^()]|\([^()]*\))*\)|`[^`]*`")
+#: Programs that run a script, or the text after `-c`.
+SHELLS = frozenset({"bash", "sh", "zsh", "dash"})
+_COMMAND_OPTION = re.compile(r"^-\w*c$")
 #: A quote or an array that is not closed within so many lines is a mistake of this reader.
 _MOST_LINES = 300
 
@@ -89,7 +95,7 @@ def commands(text: str) -> Iterator[Command]:
         assigned = _ASSIGN.match(line)
         value = _assigned_text(assigned.group(3).strip()) if assigned else None
         if assigned is None or value is None:
-            for piece in re.split(r"\s*(?:&&|\|\||;|\|)\s*", line):
+            for piece in _pieces(line):
                 if piece.strip():
                     yield Command(number, substitute(piece, variables), dict(variables))
             continue
@@ -101,6 +107,30 @@ def commands(text: str) -> Iterator[Command]:
         variables[name] = f"{variables.get(name, '')} {value}" if more else value
 
 
+def _pieces(line: str) -> list[str]:
+    """The commands of a line, apart; what is quoted, or in `$(…)`, stays together."""
+    ends = list(_BETWEEN.finditer(line))
+    if not ends:
+        return [line]
+    closed = [m.span() for m in _TOGETHER.finditer(line)]
+    pieces, start = [], 0
+    for end in ends:
+        if not any(a < end.start() < b for a, b in closed):
+            pieces.append(line[start : end.start()])
+            start = end.end()
+    return [*pieces, line[start:]]
+
+
+def handed_to_a_shell(words: list[str]) -> Iterator[list[str]]:
+    """The words of a command; of `bash -c "…"` those of each command in that text."""
+    for index, word in enumerate(words[:-2]):
+        if posixpath.basename(word) in SHELLS and _COMMAND_OPTION.match(words[index + 1]):
+            for command in commands(words[index + 2]):
+                yield from handed_to_a_shell(words_of(command.text))
+            return
+    yield words
+
+
 def _assigned_text(value: str) -> str | None:
     """The text of a value; None if the line goes on with a command (`A=1 python x.py`)."""
     if value.startswith("("):
@@ -110,7 +140,7 @@ def _assigned_text(value: str) -> str | None:
         if "".join(p.group(0) for p in pieces) == value:
             return "".join(p.group(1) or p.group(2) or p.group(3) or "" for p in pieces)
     bare = re.sub(r"\s+#.*$", "", value)
-    return None if re.search(r"\s", bare) and not bare.startswith("$(") else bare.strip("\"'")
+    return None if re.search(r"\s", _PRINTED.sub("", bare)) else bare.strip("\"'")
 
 
 def substitute(text: str, variables: dict[str, str]) -> str:

@@ -10,11 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from attnswitch.errors import InputError
+from attnswitch.source.notebooks import as_python
 from attnswitch.source.records import Skipped
 
 #: Larger files are generated data, not source. 2 MB is 20 times the largest hand-written
 #: modelling file seen in this family of projects.
 MAX_BYTES = 2_000_000
+#: Notebooks hold the pictures that they have drawn, of a megabyte or so each.
+MAX_NOTEBOOK_BYTES = 30_000_000
 SKIP_FOLDERS = frozenset(
     {".git", ".hg", ".svn", "__pycache__", "node_modules", ".venv", "venv", ".tox", ".mypy_cache"}
     | {".ruff_cache", ".pytest_cache", ".eggs", ".ipynb_checkpoints", "site-packages"}
@@ -22,12 +25,16 @@ SKIP_FOLDERS = frozenset(
 _PYTHON = {".py", ".pyw"}
 _SHELL = {".sh", ".bash", ".zsh", ".slurm", ".sbatch", ".cmd", ".bat", ".ps1"}
 _MARKUP = {".md", ".rst", ".markdown"}
+_INTERPRETER = re.compile(rb"#!\s*(?:\S*/)?(?:env\s+(?:-S\s+)?)?(python|(?:ba|z|da|k)?sh)[\d.]*\s")
 _CODING = re.compile(rb"^[ \t\f]*#.*?coding[:=][ \t]*([-\w.]+)")
 
 
 @dataclass(frozen=True)
 class SourceFile:
-    """One file that was read: its path under the root, its kind and its text."""
+    """One file that was read: its path under the root, its kind and its text.
+
+    A notebook is read as the Python of its cells, on the lines that it has in the file.
+    """
 
     path: str
     kind: str
@@ -42,6 +49,8 @@ def kind_of(name: str) -> str | None:
         return "python"
     if suffix in _SHELL:
         return "shell"
+    if suffix == ".ipynb":
+        return "notebook"
     if suffix == ".json":
         return "json"
     if suffix in {".yaml", ".yml"}:
@@ -88,6 +97,18 @@ def _in_requirements_folder(folder: str) -> bool:
     return os.path.basename(folder).lower() in {"requirements", "requirement"}
 
 
+def _kind_by_first_line(path: str) -> str | None:
+    """What a file without an ending holds, by the interpreter that its first line names."""
+    try:
+        if not os.path.isfile(path) or os.path.islink(path):
+            return None
+        with open(path, "rb") as handle:
+            named = _INTERPRETER.match(handle.readline(200))
+    except OSError:
+        return None
+    return None if named is None else "python" if named.group(1) == b"python" else "shell"
+
+
 def _walk(root: Path, skipped: list[Skipped]) -> list[tuple[str, str]]:
     """List (path, kind) below `root`; links are reported, never followed."""
     found: list[tuple[str, str]] = []
@@ -103,10 +124,13 @@ def _walk(root: Path, skipped: list[Skipped]) -> list[tuple[str, str]]:
             skipped.append(Skipped(Path(link).as_posix(), "a link to a folder, not followed"))
         for name in sorted(files):
             kind = kind_of(name)
+            path = os.path.join(folder, name)
             if kind is None and name.endswith(".txt") and _in_requirements_folder(folder):
                 kind = "requirements"
+            elif kind is None and "." not in name:
+                kind = _kind_by_first_line(path)
             if kind:
-                found.append((os.path.join(folder, name), kind))
+                found.append((path, kind))
     return found
 
 
@@ -115,7 +139,7 @@ def _inside(path: str, root: Path) -> bool:
     return real == str(root) or real.startswith(str(root) + os.sep)
 
 
-def _read_one(path: str, root: Path, relative: str) -> str | Skipped:
+def _read_one(path: str, kind: str, root: Path, relative: str) -> str | Skipped:
     if os.path.islink(path):
         if _inside(path, Path(os.path.realpath(root))):
             return Skipped(relative, "a link to another file of the tree")
@@ -124,16 +148,25 @@ def _read_one(path: str, root: Path, relative: str) -> str | Skipped:
         if not os.path.isfile(path):
             return Skipped(relative, "not a plain file")
         size = os.path.getsize(path)
-        if size > MAX_BYTES:
+        if size > (MAX_NOTEBOOK_BYTES if kind == "notebook" else MAX_BYTES):
             return Skipped(relative, f"{size / 1e6:.1f} MB: generated, or data")
         with open(path, "rb") as handle:
             data = handle.read()
     except OSError as error:
         return Skipped(relative, f"cannot be read: {error.strerror or error}")
-    if kind_of(relative) == "shell":
+    if kind == "shell":
         data = data.rstrip(b"\0\n") + b"\n"  # shells pass over padding that a file system left
     text = decode(data)
     return Skipped(relative, "binary") if text is None else text
+
+
+def _cells(relative: str, text: str, skipped: list[Skipped]) -> str | Skipped:
+    """The code of a notebook; cells that are left out are noted."""
+    found = as_python(relative, text)
+    if isinstance(found, Skipped):
+        return found
+    skipped.extend(found[1])
+    return found[0]
 
 
 def read_tree(path: str | os.PathLike[str]) -> tuple[Path, list[SourceFile], list[Skipped]]:
@@ -155,7 +188,9 @@ def read_tree(path: str | os.PathLike[str]) -> tuple[Path, list[SourceFile], lis
     files = []
     for name, kind in listed:
         relative = Path(os.path.relpath(name, root)).as_posix()
-        text = _read_one(name, root, relative)
+        text = _read_one(name, kind, root, relative)
+        if kind == "notebook" and isinstance(text, str):
+            kind, text = "python", _cells(relative, text, skipped)
         if isinstance(text, Skipped):
             skipped.append(text)
         else:

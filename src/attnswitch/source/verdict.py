@@ -213,9 +213,11 @@ def _rivals(certain: list[Event], off: list[Event], picks: set[Literal]) -> list
 
 def _left_to_config(answer: Answer, on: list[Event]) -> Answer:
     """Only the configuration of the loaded model can ask for it."""
-    answer.flash = "depends"
-    answer.default = "depends"
-    answer.literals = unique([lit for e in on for lit in e.guard if decided_elsewhere(lit)])[:3]
+    fields = [[lit for lit in e.guard if decided_elsewhere(lit)] for e in on]
+    answer.flash = answer.default = "depends"
+    if any(all(lit.by_default is True for lit in held) for held in fields):
+        answer.default = "on"
+    answer.literals = unique([lit for held in fields for lit in held])[:3]
     answer.lines = unique([e.at for e in on])
     answer.reasons = [f"{on[0].at} does what the model's configuration says"]
     return answer
@@ -241,11 +243,19 @@ def _without_judges(events: list[Event]) -> list[Event]:
 
 
 def _repeats(event: Event, mine: list[Event]) -> bool:
-    """A kernel or load behind `config._attn_implementation == …` repeats the load around it."""
-    if not any(decided_elsewhere(lit) for lit in event.guard):
+    """A kernel or load behind `config._attn_implementation == …` repeats the load around it.
+
+    A field that a configuration of the tree declares, `attn_implementation`, is what the checkpoint
+    says, whatever a plain load asks for: there only what asks for FlashAttention is repeated.
+    """
+    decides = [lit for lit in event.guard if decided_elsewhere(lit)]
+    if not decides:
         return False
+    of_transformers = any(lit.name.startswith("_") or lit.by_default is None for lit in decides)
     return any(
-        e.kind in {"load", "write"} and not any(decided_elsewhere(lit) for lit in e.guard)
+        e.kind in {"load", "write"}
+        and (of_transformers or e.family == "flash")
+        and not any(decided_elsewhere(lit) for lit in e.guard)
         for e in mine
     )
 

@@ -31,7 +31,7 @@ SETTING = re.compile(
 SWITCH = re.compile(
     r"(?:flash_?attn|flash_?attention|flash_?att\b|use_flash|with_flash|enable_flash"
     r"|disable_flash|no_flash|flash_sdp|mem_efficient_sdp|xformers|^(?:use_|enable_)?xattn$"
-    r"|use_sdpa|use_sdp\b|use_(?:\w+_)?scaled_dot_product"
+    r"|use_sdpa|use_(?:\w+_)?scaled_dot_product"
     r"|use_memory_efficient_att|memory_efficient_attention|use_mem_eff|(?<![a-z])fused_attn)",
     re.IGNORECASE,
 )
@@ -91,6 +91,8 @@ _VISION = re.compile(
     re.IGNORECASE,
 )
 _VIT = re.compile(r"V[iI]T(?=[A-Z0-9]|$)")
+#: Language models that pack sequences as NaViT does bear its name too: `qwen2_navit.py`.
+_PACKED = re.compile(r"_?navit", re.IGNORECASE)
 _LANGUAGE = re.compile(
     r"llm|language|causal|llama|qwen|phi|mistral|mixtral|gemma|vicuna|mpt|internlm|text_model"
     r"|lm_|_lm|base_model",
@@ -203,9 +205,12 @@ def package_target(dotted: str) -> str | None:
 @cache
 def role_of(text: str) -> str | None:
     """Guess from names whether something belongs to the vision tower or the language model."""
+    language = _LANGUAGE.search(text)
+    if language:
+        text = _PACKED.sub("", text)
     if _VISION.search(text) or _VIT.search(text):
         return "vision_tower"
-    return "language_model" if _LANGUAGE.search(text) else None
+    return "language_model" if language else None
 
 
 @cache

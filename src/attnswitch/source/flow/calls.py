@@ -108,6 +108,9 @@ class Calls(Methods, Outside, Described, NamedClasses):
         if isinstance(function, Function):
             return self.enter(function, arguments, line_of(frame, node))
         if isinstance(function, Class):
+            parser = self.parser_made(function, arguments)
+            if parser is not None:
+                return parser
             made = self.create(function.symbol, arguments, line_of(frame, node))
             return self.fresh(made, arguments)
         if isinstance(function, Instance):
@@ -117,6 +120,7 @@ class Calls(Methods, Outside, Described, NamedClasses):
         if isinstance(function, External):
             return self._external(function.dotted, node, arguments, frame)
         self._kernel(dotted_text(node.func), node, frame)
+        self._start(dotted_text(node.func), arguments)
         if isinstance(node.func, ast.Attribute):
             return self._by_name(name, node, arguments, frame)
         self._callbacks(arguments, line_of(frame, node))

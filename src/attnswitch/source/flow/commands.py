@@ -19,6 +19,7 @@ from attnswitch.source.flow.values import (
 STARTS = re.compile(
     r"^(?:subprocess\.)?(?:Popen|check_call|check_output)$|^subprocess\.(?:run|call)$"
     r"|^os\.(?:system|popen|execv\w*)$|(?:^|\.)create_subprocess_(?:exec|shell)$"
+    r"|^get_ipython\.system$"
 )
 
 

@@ -149,7 +149,7 @@ class Expressions(Operators):
         """An attribute of an object that could not be followed: a known option, or a field."""
         if not (words.is_setting(name) or words.is_switch(name)):
             return self._tower_given(name) or Unknown(text)
-        option = self.knowledge.options.get(name)
+        option = self.knowledge.option(name, self.state.imported)
         if option is not None and "config" not in text:
             return self.state.overridden("option", name) or option
         if _ARGUMENTS.search(text):  # of a parser outside the tree
@@ -186,6 +186,8 @@ class Expressions(Operators):
                 return Function(inner, base)
             field = self.knowledge.field(symbol, name)
             if field is not None:
+                if isinstance(field, Chosen) and base.symbol.key in self.state.parsed:
+                    field = replace(field, kind="option")
                 return self.state.overridden("option", name) or field
         return asked
 

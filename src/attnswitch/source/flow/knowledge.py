@@ -45,7 +45,7 @@ class Knowledge:
     def __init__(self, project: Project, findings: list[Finding]):
         self.project = project
         self.pin: tuple[int, int] | None = None
-        self.options: dict[str, Chosen] = {}
+        self._options: dict[str, list[Chosen]] = {}
         self.config_defaults: dict[str, Value] = {}
         self.called_attributes: set[str] = set()
         self.methods: dict[str, list[tuple[Symbol, ast.AST]]] = {}
@@ -93,16 +93,23 @@ class Knowledge:
 
     # -- options ----------------------------------------------------------------------------
 
+    def option(self, name: str, files: set[str]) -> Chosen | None:
+        """The option of this name that one of these files declares, None if none does.
+
+        Its default is unknown where the files do not agree.
+        """
+        found = [o for o in self._options.get(name, ()) if o.at is not None and o.at.path in files]
+        if not found:
+            return None
+        agree = all(o.default == found[0].default for o in found)
+        return found[0] if agree else replace(found[0], default=Unknown())
+
     def _note_option(self, module: Module, node: ast.Call) -> None:
         name = flag_name(node)
         if name and (words.is_setting(name) or words.is_switch(name)):
             where = Line(module.path, node.lineno)
             chosen = Chosen("option", name, flag_default(node), where, typed_flag(node))
-            old = self.options.get(name)
-            if old is None:
-                self.options[name] = chosen
-            elif old.default != chosen.default:
-                self.options[name] = replace(old, default=Unknown())
+            self._options.setdefault(name, []).append(chosen)
 
     def _note_class(self, module: Module, node: ast.ClassDef) -> None:
         symbol = Symbol("class", node.name, module, node)
@@ -116,7 +123,7 @@ class Knowledge:
                 if words.is_setting(name) or words.is_switch(name):
                     field = self.field(symbol, name)
                     if isinstance(field, Chosen):
-                        self.options.setdefault(name, field)
+                        self._options.setdefault(name, []).append(field)
 
     def _note_defaults(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> None:
         arguments = node.args.args[len(node.args.args) - len(node.args.defaults) :]

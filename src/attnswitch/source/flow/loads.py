@@ -32,7 +32,7 @@ from attnswitch.source.flow.values import (
     apply,
     choose,
 )
-from attnswitch.source.project import Symbol, dotted_text
+from attnswitch.source.project import Symbol, dotted_text, find_method
 from attnswitch.source.records import Line
 
 #: Named after the language model that they belong to: `Qwen2VisionTransformerPretrainedModel`.
@@ -134,7 +134,7 @@ class Loads(Expressions):
             config = _configured(arguments)
             made = self._config_class(receiver.symbol)
             if made is not None:
-                self.create(made, ([], {}, True), line_of(frame, node))
+                self.create(made, ([], self._of_a_checkpoint(made), True), line_of(frame, node))
             self.create(receiver.symbol, ([config], {}, True), line_of(frame, node))
 
     def _config_class(self, symbol: Symbol) -> Symbol | None:
@@ -147,12 +147,34 @@ class Loads(Expressions):
                     return found if found is not None and found.kind == "class" else None
         return None
 
+    def _of_a_checkpoint(self, config: Symbol) -> dict[str, Value]:
+        """What a checkpoint gives to the constructor of its configuration: its default, or another.
+
+        Only parameters by which FlashAttention is asked for unless a checkpoint says otherwise.
+        """
+        if not isinstance(config.node, ast.ClassDef) or config.module is None:
+            return {}
+        constructor = find_method(config.node, "__init__")
+        if not isinstance(constructor, ast.FunctionDef):
+            return {}
+        spec = constructor.args
+        named = spec.args[len(spec.args) - len(spec.defaults) :]
+        found: dict[str, Value] = {}
+        for argument, default in zip(named, spec.defaults, strict=True):
+            if not words.is_setting(argument.arg) or not isinstance(default, ast.Constant):
+                continue
+            if words.family_of(default.value) == "flash":
+                at = Line(config.module.path, argument.lineno)
+                found[argument.arg] = Chosen("config", argument.arg, Const(default.value), at)
+        return found
+
     def _remember_config(
         self, receiver: Value, arguments: Given, node: ast.Call, frame: Frame
     ) -> None:
         """`XConfig.from_pretrained(…)` runs the constructor of a config class of the tree."""
         if isinstance(receiver, Class) and self.is_config(receiver.symbol):
-            self.create(receiver.symbol, ([], {}, True), line_of(frame, node))
+            given = self._of_a_checkpoint(receiver.symbol)
+            self.create(receiver.symbol, ([], given, True), line_of(frame, node))
         where = line_of(frame, node)
         for name, value in arguments[1].items():
             if name in {"attn_implementation", "_attn_implementation"}:

@@ -40,8 +40,9 @@ from attnswitch.source.flow.values import (
     apply,
 )
 from attnswitch.source.mechanisms.calls import FLASH_CLASS
+from attnswitch.source.mechanisms.patches import patch_target, replaces_by_name
 from attnswitch.source.named_modules import modules_named
-from attnswitch.source.project import Module
+from attnswitch.source.project import Module, dotted_text
 from attnswitch.source.records import Line
 
 #: The loading function of this family, where another package brings it.
@@ -61,12 +62,10 @@ class Outside(Expressions):
         if READS_CONFIGURATION.search(dotted):
             self.run_configurations()
             return Unknown(dotted)
-        if STARTS.search(dotted) and (positional or "args" in keywords):
-            given = positional[0] if positional else keywords["args"]
-            self.state.started.extend(
-                (self.state.outer | self.state.guard | guard, command)
-                for guard, command in commands(given)
-            )
+        self._start(dotted, arguments)
+        if replaces_by_name(name):
+            at = line_of(frame, node)
+            self.state.record(Event("patch", patch_target(name), at, detail=dotted))
         known = getattr(self, f"_call_{name}", None)
         if known is not None:
             result = known(dotted, node, positional, keywords, frame)
@@ -88,6 +87,16 @@ class Outside(Expressions):
             role = self._role(name, node, frame)
             self._record_load(node, keywords, name, role, frame)
         return Unknown(dotted)
+
+    def _start(self, dotted: str, arguments: Given) -> None:
+        """Note the command that a call starts, if it starts one."""
+        positional, keywords, _ = arguments
+        if STARTS.search(dotted) and (positional or "args" in keywords):
+            given = positional[0] if positional else keywords["args"]
+            self.state.started.extend(
+                (self.state.outer | self.state.guard | guard, command)
+                for guard, command in commands(given)
+            )
 
     def _text_function(self, dotted: str, name: str, positional: list[Value]) -> Value | None:
         if dotted.startswith(strings.METHOD_OF):
@@ -154,8 +163,24 @@ class Outside(Expressions):
         return None
 
     def _call_HfArgumentParser(self, dotted, node, positional, keywords, frame) -> Value:
+        return self._parser_of_classes(positional, keywords)
+
+    def _call_TrlParser(self, dotted, node, positional, keywords, frame) -> Value:
+        return self._parser_of_classes(positional, keywords)
+
+    def parser_made(self, made: Class, arguments: Given) -> Value | None:
+        """`TrlParser((ModelConfig, …))`, of a class of the tree that is an `HfArgumentParser`."""
+        for symbol in self.ancestry(made.symbol):
+            bases = symbol.node.bases if isinstance(symbol.node, ast.ClassDef) else ()
+            if any(dotted_text(base).endswith("HfArgumentParser") for base in bases):
+                return self._parser_of_classes(*arguments[:2])
+        return None
+
+    def _parser_of_classes(self, positional: list[Value], keywords: dict[str, Value]) -> Value:
+        """A parser whose result is an object of each of its dataclasses."""
         value = positional[0] if positional else keywords.get("dataclass_types", UNKNOWN)
         rows = value.items if isinstance(value, Row) else (value,)
+        self.state.parsed |= {v.symbol.key for v in rows if isinstance(v, Class)}
         made = Row(tuple(Instance(v.symbol) if isinstance(v, Class) else UNKNOWN for v in rows))
         return Bound(External("<parser>"), (made,))
 

@@ -11,6 +11,8 @@ from attnswitch.source.project import Project, Symbol, dotted_text
 
 _OF_A_FAMILY = re.compile(r"^transformers\.models\.(\w+)\.")
 _LANGUAGE_MODEL = re.compile(r"^([A-Z]\w*?)(?:ForCausalLM|LMHeadModel)$")
+#: `self.blocks = nn.ModuleList(…)`, `{"blocks": nn.ModuleList(…)}`.
+_LAYERS = re.compile(r"\b(?:blocks|layers|h)[\"']?\]?\s*[=:]\s*(?:torch\.)?nn\.ModuleList\(")
 #: Whose attention cannot be told by the name of the class.
 _ANY = re.compile(r"^Auto|Peft")
 
@@ -33,8 +35,8 @@ def family_of_a_class(dotted: str) -> str:
 def family_of_a_model(project: Project, ancestry: Iterable[Symbol]) -> str:
     """The family that a class of the tree is built on.
 
-    A language model whose own module defines its attention and makes no model of somebody else's
-    is of no family of transformers: the path of the module stands for that.
+    A language model whose own module defines its attention, or stacks its layers, and makes no
+    model of somebody else's is of no family of transformers: the module's path stands for that.
     """
     for symbol in ancestry:
         if not isinstance(symbol.node, ast.ClassDef) or symbol.module is None:
@@ -53,7 +55,7 @@ def family_of_a_model(project: Project, ancestry: Iterable[Symbol]) -> str:
 def _attends_itself(project: Project, symbol: Symbol) -> bool:
     assert symbol.module is not None
     classes = [n for n in symbol.module.tree.body if isinstance(n, ast.ClassDef)]
-    own = any(
+    own = bool(_LAYERS.search(symbol.module.text)) or any(
         c.name.endswith("Attention") and any(dotted_text(b).endswith("Module") for b in c.bases)
         for c in classes
     )

@@ -69,6 +69,7 @@ class State:
     `guard` holds the conditions inside the running function, `outer` those of its callers.
     `built` holds the classes of the objects made so far, with the conditions and the first line;
     `made` holds those that the running function made, under its own conditions;
+    `parsed` holds the dataclasses that a parser fills, whatever their names;
     `auto` holds the model classes given to `AutoModel.register`;
     `keepers` holds, for a class, the classes that keep an object of it and under which name;
     `maker` is the file that made the object whose methods are running; `trains` says that models
@@ -91,6 +92,7 @@ class State:
     registered: list[Symbol] = field(default_factory=list)
     auto: list[Symbol] = field(default_factory=list)
     started: list[tuple[Guard, list[str] | str]] = field(default_factory=list)
+    parsed: set[tuple[str, int]] = field(default_factory=set)
     imported: set[str] = field(default_factory=set)
     running: list[object] = field(default_factory=list)
     memory: dict[object, Remembered] = field(default_factory=dict)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
@@ -39,6 +40,8 @@ class Literal:
     @property
     def names_a_model(self) -> bool:
         """True for `'mpt' in args.model_name_or_path`: it picks a model, not a kernel."""
+        if self.kind == "branch":
+            return bool(_IN_A_NAME.match(self.name))
         return self.want.startswith(CONTAINS)
 
     def __str__(self) -> str:
@@ -50,6 +53,8 @@ class Literal:
         return f"{self.name} {_OPPOSITE.get(sign, sign) if self.negated else sign} {value}"
 
 
+#: A test of a name that could not be followed to an option.
+_IN_A_NAME = re.compile(r"'[^']+' in \w*model_(?:name|path)\w*(?:\.lower\(\))?$")
 #: The first word of a want, denied.
 _OPPOSITE = {"==": "!=", "=": "is not", "is": "is not", "in": "not in", "contains": "lacks"}
 #: How the want of a condition on a part of a text begins.

@@ -29,6 +29,10 @@ _APPLY = re.compile(
     r"(?:attn|attention|flash|xformers)",
     re.IGNORECASE,
 )
+_REPLACE = re.compile(
+    r"^(?:replace|substitute|patch)_\w*(?:attn|attention)_with_\w*(?:flash|xformers|xattn)",
+    re.IGNORECASE,
+)
 
 
 def detect(node: ast.AST, place: Place) -> Iterator[Finding]:
@@ -170,7 +174,9 @@ def _applied(node: ast.Call, place: Place) -> Iterator[Finding]:
         and symbol.kind == "function"
         and (_patches(place.project, symbol) or (_named_so(name) and _replaces_a_forward(symbol)))
     )
-    if not patching and not (symbol is None and _APPLY.match(name) and _statement(node, place)):
+    elsewhere = symbol is not None and symbol.kind == "external" and replaces_by_name(name)
+    unknown = elsewhere or (symbol is None and _APPLY.match(name))
+    if not patching and not (unknown and _statement(node, place)):
         return
     where = f" ({symbol.module.path})" if symbol and symbol.module else ""
     kind = patch_target(f"{name} {symbol.module.path if symbol and symbol.module else ''}")
@@ -186,6 +192,11 @@ def _applied(node: ast.Call, place: Place) -> Iterator[Finding]:
 
 def _statement(node: ast.Call, place: Place) -> bool:
     return bool(place.parents) and isinstance(place.parents[-1], ast.Expr)
+
+
+def replaces_by_name(name: str) -> bool:
+    """True for `replace_llama_attn_with_flash_attn` and the like, which the tree may not define."""
+    return bool(_REPLACE.match(name))
 
 
 def _named_so(name: str) -> bool:

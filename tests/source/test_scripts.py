@@ -1,0 +1,121 @@
+"""Scripts without an ending, commands inside commands, and what only looks like a switch."""
+
+# ruff: noqa: E501 - a snippet is easier to read on one line
+from __future__ import annotations
+
+import pytest
+
+from attnswitch.source import scan
+from attnswitch.source.shell_text import commands, handed_to_a_shell, words_of
+
+OPTION = (
+    "import argparse\nfrom transformers import AutoModelForCausalLM as M\n"
+    "p = argparse.ArgumentParser()\np.add_argument('--attn', default='sdpa')\na = p.parse_args()\n"
+    "M.from_pretrained('x', attn_implementation=a.attn)\n"
+)
+
+
+def verdicts(result):
+    return {e.path: e.flash for e in result.entry_points}
+
+
+@pytest.mark.parametrize(
+    "first", ["#!/bin/bash", "#!/usr/bin/env bash", "#! /bin/sh -e", "#!/usr/bin/env -S zsh -f"]
+)
+def test_a_script_without_an_ending_is_read(first, tree):
+    text = f"{first}\npip install flash-attn\npython test.py --attn flash_attention_2\n"
+    result = scan(tree({"run": text, "test.py": OPTION}))
+    assert verdicts(result) == {"run": "on", "test.py": "depends"}
+    assert [(f.line, f.mechanism) for f in result.findings if f.path == "run"] == [
+        (2, "dependency")
+    ]
+
+
+@pytest.mark.parametrize("first", ["#!/usr/bin/python3.11", "#!/usr/bin/env python"])
+def test_a_python_program_without_an_ending_is_read(first, tree):
+    result = scan(tree({"chat": f"{first}\n{OPTION}"}))
+    assert verdicts(result) == {"chat": "depends"}
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"#!/usr/bin/perl\npip install flash-attn\n",
+        b"#!\n",
+        b"\xff\xfe#!/bin/sh",
+        b"pip install flash-attn\n",
+    ],
+)
+def test_other_files_without_an_ending_are_not(data, tree):
+    result = scan(tree({"LICENSE": data}))
+    assert (result.files, result.findings, result.skipped) == (0, [], [])
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "srun -p x bash -c 'torchrun --addr $(scontrol show $LIST | head -n1) \\\n  test.py --attn flash_attention_2 \\\n  --n 1'",
+        'bash -lc "cd x && python test.py --attn flash_attention_2; echo done"',
+        "ssh host sh -c 'bash -c \"python test.py --attn flash_attention_2\"'",
+        "N=$(ls | wc -l) python test.py --attn flash_attention_2 | tee 'a|b'",
+    ],
+)
+def test_what_a_script_hands_to_another_shell_is_followed(command, tree):
+    result = scan(tree({"go.sh": f"set -e\n{command}\n", "test.py": OPTION}))
+    assert verdicts(result)["go.sh"] == "on"
+
+
+def test_a_command_that_a_program_hands_to_a_shell_is_followed(tree):
+    starts = "import subprocess\n\nif __name__ == '__main__':\n    subprocess.run(['bash', '-c', 'cd x && python test.py --attn flash_attention_2'])\n"
+    result = scan(tree({"go.py": starts, "test.py": OPTION}))
+    assert verdicts(result)["go.py"] == "on"
+
+
+def test_commands_are_told_apart_outside_quotes():
+    text = "a 'b; c' && d \"e | f\" | g $(h; i) || j\nk"
+    found = [c.text for c in commands(text)]
+    assert found == ["a 'b; c'", 'd "e | f"', "g $(h; i)", "j", "k"]
+    assert [c.text for c in commands("echo it's; python x.py")] == ["echo it's", "python x.py"]
+
+
+def test_what_a_command_prints_takes_the_place_of_what_a_variable_was():
+    text = "KIND=flash_attention_2\nKIND=$(cat kind | head -n 1)\npython x.py --attn $KIND\n"
+    assert [c.text for c in commands(text)] == ["python x.py --attn $KIND"]
+
+
+def test_only_the_text_after_the_option_of_a_shell_is_a_command():
+    assert list(handed_to_a_shell(words_of("bash x.sh -c y z"))) == [
+        ["bash", "x.sh", "-c", "y", "z"]
+    ]
+    assert list(handed_to_a_shell(["sh", "-c", "a b; c"])) == [["a", "b"], ["c"]]
+
+
+def test_a_script_whose_model_a_function_of_the_tree_loads_is_a_program(tree):
+    loads = "from transformers import AutoModelForCausalLM as M\n\n\ndef load(size):\n    return M.from_pretrained(size, attn_implementation='flash_attention_2'), 1\n"
+    demo = "from model.load import load\n\nsize = '7b'\nmodel, tokenizer = load(size=size)\nprint(model.generate())\n"
+    other = "from model.load import name\n\nx = name()\nprint(x)\n"
+    files = {
+        "model/load.py": loads + "\n\ndef name():\n    return 'x'\n",
+        "demo.py": demo,
+        "names.py": other,
+    }
+    assert verdicts(scan(tree(files))) == {"demo.py": "on"}
+
+
+def test_a_patch_that_another_package_brings_counts_by_its_name(tree):
+    train = (
+        "from llava.train.llama_flash_attn_monkey_patch import replace_llama_attn_with_flash_attn\n\n"
+        "replace_llama_attn_with_flash_attn()\n\nfrom transformers import AutoModelForCausalLM as M\n\n"
+        "if __name__ == '__main__':\n    M.from_pretrained('x')\n"
+    )
+    result = scan(tree({"train_mem.py": train}))
+    assert verdicts(result) == {"train_mem.py": "on"}
+    assert [(f.line, f.mechanism, f.effect) for f in result.findings] == [
+        (3, "monkey-patch", "enables")
+    ]
+
+
+def test_the_predictor_of_a_voice_is_no_switch(tree):
+    voice = "def infer(use_sdp=True):\n    return duration(use_sdp=use_sdp)\n"
+    assert scan(tree({"voice.py": voice})).findings == []
