@@ -35,7 +35,9 @@ def as_python(path: str, text: str) -> tuple[str, list[Skipped]] | Skipped:
     at = iter([number for number, line in enumerate(lines) if _SOURCE.match(line)])
     python = [""] * len(lines)
     left_out = []
-    for source in filter(None, sources):
+    for source in sources:
+        if not source:
+            continue
         # An output, or a cell of text, may hold a source too: it is another text.
         begin = next((number for number in at if _written_at(lines, number, source)), None)
         if begin is None:
