@@ -12,7 +12,7 @@ from attnswitch.source.flow.values import Literal
 from attnswitch.source.programs import Launch, Program, converts, kind_of_program
 from attnswitch.source.project import Project
 from attnswitch.source.records import EntryPoint
-from attnswitch.source.runs import Runs
+from attnswitch.source.runs import Runs, Start
 from attnswitch.source.spread import spread
 from attnswitch.source.verdict import ROLES, Answer, judge, settle
 
@@ -36,7 +36,7 @@ def judge_programs(
 
     def judged(index: int) -> tuple[EntryPoint, list[tuple[int, EntryPoint]]]:
         program = programs[index]
-        events, gave_up = runs.events(program, {}, {})
+        events, gave_up = runs.events(Start(program))
         bare = _verdict(program, events, gave_up, knowledge)
         started = [
             (number, _launched(launch, program, bare, runs, knowledge))
@@ -59,7 +59,7 @@ def _launched(
     launch: Launch, program: Program, bare: EntryPoint, runs: Runs, knowledge: Knowledge
 ) -> EntryPoint:
     """The verdict for a shell script: the program's, with its flags and variables put in."""
-    bare_events = runs.events(program, {}, {})[0]
+    bare_events = runs.events(Start(program))[0]
     asked = _asked(bare_events, models=True)
     if bare.vision_tower != "off":
         asked.add(("option", "vision_tower"))
@@ -67,12 +67,12 @@ def _launched(
         asked |= _picking(bare_events)
     flags = {n: v for n, v in launch.flags.items() if ("option", n) in asked}
     variables = {n: v for n, v in launch.variables.items() if ("variable", n) in asked}
-    events, gave_up = runs.events(program, flags, variables, launch.settings)
+    events, gave_up = runs.events(Start(program, flags, variables, launch.settings))
     if _language_loads(bare_events) and not _loads(events):
         # The model's path is a placeholder that no branch of the program takes.
         asked = _asked(bare_events, models=False)
         flags = {n: v for n, v in flags.items() if ("option", n) in asked}
-        events, gave_up = runs.events(program, flags, variables, launch.settings)
+        events, gave_up = runs.events(Start(program, flags, variables, launch.settings))
     entry = _verdict(program, events, gave_up, knowledge, scripted=True)
     entry.path, entry.line = launch.path, launch.line
     entry.launches = program.module.path

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from attnswitch.source.flow.events import Event
 from attnswitch.source.flow.interpreter import Interpreter
@@ -17,6 +17,27 @@ from attnswitch.source.shell_text import handed_to_a_shell, words_of
 
 #: Programs that start one another, one within the other.
 MOST_PROCESSES = 4
+
+
+@dataclass(frozen=True)
+class Start:
+    """A program, and what it is started with.
+
+    `settings` is what the configuration holds that a script gives, None if it gives none.
+    """
+
+    program: Program
+    flags: dict[str, object] = field(default_factory=dict)
+    variables: dict[str, str] = field(default_factory=dict)
+    settings: dict[str, object] | None = None
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """Equal for starts of which one does what the other does."""
+        program = self.program
+        given = (self.flags, self.variables, self.settings)
+        told = (repr(sorted(g.items())) if g is not None else "" for g in given)
+        return (program.module.path, program.kind, str(program.calls), *told)
 
 
 @dataclass(frozen=True)
@@ -41,41 +62,22 @@ class Runs:
         self._ran: dict[object, Ran] = {}
         self._known: dict[object, tuple[list[Event], bool]] = {}
 
-    def events(
-        self,
-        program: Program,
-        flags: dict[str, object],
-        variables: dict[str, str],
-        settings: dict[str, object] | None = None,
-    ) -> tuple[list[Event], bool]:
+    def events(self, start: Start) -> tuple[list[Event], bool]:
         """What happens when a program is started; the flag says that following it was given up."""
-        key = _key(program, flags, variables, settings)
-        if key not in self._known:
-            ran = self._by_itself(program, flags, variables, settings)
-            started = self._of_started(ran, (program.module.path,))
-            self._known[key] = ([*ran.events, *started], ran.gave_up)
-        return self._known[key]
+        if start.key not in self._known:
+            ran = self._by_itself(start)
+            started = self._of_started(ran, (start.program.module.path,))
+            self._known[start.key] = ([*ran.events, *started], ran.gave_up)
+        return self._known[start.key]
 
-    def _by_itself(
-        self,
-        program: Program,
-        flags: dict[str, object],
-        variables: dict[str, str],
-        settings: dict[str, object] | None,
-    ) -> Ran:
-        key = _key(program, flags, variables, settings)
-        if key not in self._ran:
-            self._ran[key] = self._run(program, flags, variables, settings)
-        return self._ran[key]
+    def _by_itself(self, start: Start) -> Ran:
+        if start.key not in self._ran:
+            self._ran[start.key] = self._run(start)
+        return self._ran[start.key]
 
-    def _run(
-        self,
-        program: Program,
-        flags: dict[str, object],
-        variables: dict[str, str],
-        settings: dict[str, object] | None,
-    ) -> Ran:
-        state = State(overrides=dict(flags), variables=dict(variables), settings=settings)
+    def _run(self, start: Start) -> Ran:
+        program = start.program
+        state = State(dict(start.flags), dict(start.variables), start.settings)
         state.trains = program.kind in {"training", "tool"}
         interpreter = Interpreter(self.project, self.knowledge, state)
         try:
@@ -108,12 +110,8 @@ class Runs:
         if launch is None or launch.program.path in running:
             return []
         path = launch.program.path
-        started = self._by_itself(
-            Program(launch.program, program.line, kind_of_program(path)),
-            launch.flags,
-            {},
-            launch.settings,
-        )
+        inner = Program(launch.program, program.line, kind_of_program(path))
+        started = self._by_itself(Start(inner, launch.flags, {}, launch.settings))
         events = [*started.events, *self._of_started(started, (*running, path))]
         mine = [e.under(guard) for e in _untyped(events) if e.kind != "need"]
         return [e for e in mine if possible(e.guard)]
@@ -130,21 +128,6 @@ class Runs:
             interpreter.enter(value, ([], {}, False), at)
         elif isinstance(value, Class):
             interpreter.create(value.symbol, ([], {}, False), at)
-
-
-def _key(
-    program: Program,
-    flags: dict[str, object],
-    variables: dict[str, str],
-    settings: dict[str, object] | None,
-) -> tuple[str, ...]:
-    given = (flags, variables, settings)
-    return (
-        program.module.path,
-        program.kind,
-        str(program.calls),
-        *(repr(sorted(g.items())) if g is not None else "" for g in given),
-    )
 
 
 def _decides(events: list[Event]) -> bool:
