@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import ast
 import json
+import random
 import re
 
 import pytest
@@ -160,6 +161,25 @@ def test_other_files_come_back_with_a_reason(text, reason, tree):
     assert [f.path for f in result.findings] == ["y.ipynb"]
     (skipped,) = result.skipped
     assert skipped.path == "x.ipynb" and reason in skipped.reason
+
+
+def test_a_damaged_notebook_is_read_in_part_or_passed_over():
+    rng = random.Random(0)
+    whole = notebook(START, "%%time\n!pip install x", ("markdown", "a\nb", None), LOAD).split("\n")
+    read_in_part = 0
+    for _ in range(300):
+        lines = list(whole)
+        for _ in range(rng.randint(1, 3)):
+            at = rng.randrange(len(lines))
+            lines[at] = rng.choice(
+                [lines[at][:-2], lines[at].replace("x", "%"), rng.choice(lines), "!"]
+            )
+        found = as_python("x.ipynb", "\n".join(lines))
+        if not isinstance(found, Skipped):
+            ast.parse(found[0])
+            assert found[0].count("\n") == len(lines) - 1
+            read_in_part += 1
+    assert 20 < read_in_part < 280
 
 
 def test_odd_texts_keep_their_lines():
