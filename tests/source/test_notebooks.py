@@ -200,4 +200,8 @@ def test_a_patch_leaves_a_notebook_and_says_so(tree):
 def test_a_check_refuses_a_hard_coded_notebook(tree, capsys):
     root = tree({"demo.ipynb": notebook(START, LOAD)})
     assert main(["scan", "--check", str(root)]) == 1
-    assert "1 in notebooks: change the cells there" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert said == "1 hard-coded in notebooks: change the cells there\n"
+    tree({"demo.py": f"{START}\n{''.join(LOAD)}\nprint(model)\n"})
+    assert main(["scan", "--check", str(root)]) == 1
+    assert capsys.readouterr().err.startswith("1 hard-coded; make it a parameter")

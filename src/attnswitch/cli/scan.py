@@ -100,13 +100,12 @@ def _check(scans: list[Scan], baseline: str | None, to_stdout: bool) -> int:
     found = [f for s in scans for f in s.hard_coded() if not accepted(f, known)]
     for finding in found:
         _report(finding, to_stdout)
-    if found:
-        cells = sum(f.path.endswith(".ipynb") for f in found)
-        by_hand = f" ({cells} in notebooks: change the cells there)" if cells else ""
-        print(
-            f"{len(found)} hard-coded; make it a parameter: attnswitch patch{by_hand}",
-            file=sys.stderr,
-        )
+    cells = sum(f.path.endswith(".ipynb") for f in found)
+    code = len(found) - cells
+    ways = [f"{code} hard-coded; make it a parameter: attnswitch patch"] if code else []
+    ways += [f"{cells} hard-coded in notebooks: change the cells there"] if cells else []
+    for way in ways:
+        print(way, file=sys.stderr)
     return 1 if found else 0
 
 
