@@ -73,6 +73,36 @@ def test_a_checkpoint_says_what_a_field_of_its_own_configuration_is(default, hel
     assert found["fixed.py"].language_model == "on"
 
 
+def test_what_no_checkpoint_holds_is_the_last_word(tree):
+    files = {
+        name: text.replace("{default}", "'flash_attention_2'") for name, text in CONFIGURED.items()
+    }
+    config = files["configuration_small.py"].replace("self.attn", "self._attn")
+    files["configuration_small.py"] = config
+    files["modeling_small.py"] = files["modeling_small.py"].replace("config.attn", "config._attn")
+    assert entries(tree(files))["chat.py"].language_model == "on"
+
+
+@pytest.mark.parametrize(
+    "signature",
+    [
+        "self, /, hidden_size=64, attn_implementation",
+        "self, hidden_size=64, *, attn_implementation",
+        "self, hidden_size=64, /, attn_implementation",
+    ],
+)
+def test_any_kind_of_parameter_can_be_a_field(signature, tree):
+    files = {
+        name: text.replace("{default}", "'flash_attention_2'") for name, text in CONFIGURED.items()
+    }
+    config = files["configuration_small.py"]
+    files["configuration_small.py"] = config.replace(
+        "self, hidden_size=64, attn_implementation", signature
+    )
+    chat = entries(tree(files))["chat.py"]
+    assert (chat.language_model, chat.default) == ("depends", "on")
+
+
 TRL = {
     "trl/__init__.py": "from .parser import TrlParser\nfrom .config import ModelConfig\n",
     "trl/parser.py": "from transformers import HfArgumentParser\n\n\nclass TrlParser(HfArgumentParser):\n    def parse_args_and_config(self):\n        return self.parse_args_into_dataclasses()\n",
@@ -144,6 +174,18 @@ if __name__ == "__main__":
 def test_a_patch_of_llama_does_not_reach_a_model_that_stacks_its_own_layers(tree):
     found = entries(tree(MPT))
     assert (found["llama.sh"].language_model, found["mpt.sh"].language_model) == ("on", "off")
+
+
+QFORMER = {
+    **{name: MPT[name] for name in ("patch.py",)},
+    "llava_llama.py": "from transformers import LlamaForCausalLM\n\n\nclass LlavaLlamaForCausalLM(LlamaForCausalLM):\n    pass\n",
+    "llava_qformer.py": "import torch.nn as nn\nfrom llava_llama import LlavaLlamaForCausalLM\n\n\nclass Resampler(nn.Module):\n    def __init__(self):\n        super().__init__()\n        self.layers = nn.ModuleList([])\n\n\nclass LlavaQformerForCausalLM(LlavaLlamaForCausalLM):\n    def __init__(self, config):\n        super().__init__(config)\n        self.resampler = Resampler()\n",
+    "train_mem.py": "from patch import replace\n\nreplace()\n\nfrom llava_qformer import LlavaQformerForCausalLM\n\nif __name__ == '__main__':\n    LlavaQformerForCausalLM.from_pretrained('x')\n",
+}
+
+
+def test_layers_beside_a_llama_do_not_make_it_another_family(tree):
+    assert entries(tree(QFORMER))["train_mem.py"].language_model == "on"
 
 
 NAVIT = """\

@@ -7,6 +7,7 @@ import ast
 import json
 import random
 import re
+import time
 
 import pytest
 
@@ -39,6 +40,10 @@ def notebook(*cells, indent=1):
 
 def line_with(text, part):
     return next(n for n, line in enumerate(text.split("\n"), 1) if part in line)
+
+
+def verdicts(result):
+    return {e.path: e.flash for e in result.entry_points}
 
 
 def read(text):
@@ -91,6 +96,11 @@ def test_programs_that_a_notebook_starts_are_followed(tree):
         "!!pip install -U \\\n  flash-attn",
         "%%bash\ncd x\npip install flash-attn",
         "x = !pip install flash-attn",
+        "!{sys.executable} -m pip install flash-attn",
+        "!cd LLaVA && pip install flash-attn",
+        "!MAX_JOBS=4 pip install flash-attn",
+        "!sudo pip install flash-attn",
+        "%%bash\nset -e; pip install flash-attn",
     ],
 )
 def test_a_package_that_a_notebook_installs_is_found(command, tree):
@@ -110,8 +120,8 @@ def test_what_only_ipython_understands_is_read_as_something_else():
     )
     lines, left_out = read(text)
     code = [line for line in lines if line]
-    assert left_out == []
-    assert "    get_ipython().system('nvidia-smi')" in code and "    pass" in code
+    assert [skipped.reason.partition(": ")[2] for skipped in left_out] == ["in another language"]
+    assert "    get_ipython().system('nvidia-smi')" in code and "    f()" in code
     assert "    % x" in code, "a line of Python that begins with % stays"
     assert not any("html" in line or "<b>" in line for line in code)
     assert lines[line_with(text, '"z = 3"') - 1] == "z = 3"
@@ -124,6 +134,62 @@ def test_a_cell_that_is_not_python_is_left_out_and_named(tree):
     (skipped,) = result.skipped
     assert skipped.path == "demo.ipynb"
     assert skipped.reason.startswith(f"cell in line {line_with(text, '= = 1')}: syntax error")
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        "%time model = AutoModelForCausalLM.from_pretrained('x', attn_implementation='flash_attention_2')",
+        "!ls\ny = (1\n     % 2)\nx = %env HOME\nm = AutoModelForCausalLM.from_pretrained('x', attn_implementation='flash_attention_2')",
+    ],
+)
+def test_what_stands_beside_a_magic_is_read(cell, tree):
+    result = scan(tree({"demo.ipynb": notebook(START, cell)}))
+    assert result.skipped == [] and verdicts(result) == {"demo.ipynb": "on"}
+
+
+STARTED = f"{START}\nimport argparse\np = argparse.ArgumentParser()\np.add_argument('--attn', default='sdpa')\na = p.parse_args()\nAutoModelForCausalLM.from_pretrained('x', attn_implementation=a.attn)\n"
+
+
+@pytest.mark.parametrize(
+    ("cell", "flash"),
+    [
+        ("attn = 'flash_attention_2'\n!python train.py --attn {attn}", "on"),
+        ("attn = 'flash_attention_2'\n!python train.py --attn $attn", "on"),
+        ("attn = 'sdpa'\n!python train.py --attn $attn", "off"),
+        ("\n%%bash\nA=flash_attention_2\npython train.py --attn $A", "on"),
+        ("%run train.py --attn flash_attention_2", "on"),
+        ("!cd x && python train.py --attn flash_attention_2", "on"),
+    ],
+)
+def test_what_a_notebook_puts_into_a_command_is_put_in(cell, flash, tree):
+    found = verdicts(scan(tree({"train.py": STARTED, "go.ipynb": notebook(cell)})))
+    assert found == {"train.py": "depends", "go.ipynb": flash}
+
+
+def test_a_program_that_only_a_notebook_starts_is_live(tree):
+    program = f"{START}\n\ndef main():\n    AutoModelForCausalLM.from_pretrained('x', attn_implementation='flash_attention_2')\n\n\nif True:\n    main()\n"
+    (finding,) = scan(tree({"lib/t.py": program, "a.ipynb": notebook("!python lib/t.py")})).findings
+    assert finding.status == "live"
+
+
+def test_words_that_look_like_the_code_do_not_take_its_place():
+    text = notebook("x = 1", ("markdown", "import os", None), "import os")
+    lines, _ = read(text)
+    places = [n for n, line in enumerate(text.split("\n")) if '"import os"' in line]
+    assert [n for n, line in enumerate(lines) if line == "import os"] == places[1:]
+
+
+def test_several_lines_in_one_are_not_told_apart(tree):
+    text = notebook(START, LOAD).replace('"from transformers', '"import os\\nfrom transformers')
+    (skipped,) = scan(tree({"demo.ipynb": text})).skipped
+    assert "not written a line for each line" in skipped.reason
+
+
+def test_a_line_of_blanks_is_read_at_once():
+    started = time.perf_counter()
+    read(notebook("!ls\nx = 1\n" + " " * 50_000))
+    assert time.perf_counter() - started < 20
 
 
 def test_a_source_that_an_output_shows_is_not_taken_for_a_cell():

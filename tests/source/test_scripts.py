@@ -3,10 +3,12 @@
 # ruff: noqa: E501 - a snippet is easier to read on one line
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from attnswitch.source import scan
-from attnswitch.source.shell_text import commands, handed_to_a_shell, words_of
+from attnswitch.source.shell_text import commands, started_by
 
 OPTION = (
     "import argparse\nfrom transformers import AutoModelForCausalLM as M\n"
@@ -84,11 +86,58 @@ def test_what_a_command_prints_takes_the_place_of_what_a_variable_was():
     assert [c.text for c in commands(text)] == ["python x.py --attn $KIND"]
 
 
-def test_only_the_text_after_the_option_of_a_shell_is_a_command():
-    assert list(handed_to_a_shell(words_of("bash x.sh -c y z"))) == [
-        ["bash", "x.sh", "-c", "y", "z"]
-    ]
-    assert list(handed_to_a_shell(["sh", "-c", "a b; c"])) == [["a", "b"], ["c"]]
+def started(text):
+    return [words for command in commands(text) for words in started_by(command)]
+
+
+@pytest.mark.parametrize(
+    ("text", "starts"),
+    [
+        ("bash -c 'python a.py --x; python b.py'", ["python a.py --x", "python b.py"]),
+        ("bash -l -c 'cd x && python a.py'", ["python a.py"]),
+        ("ssh host 'cd x && python a.py'", ["python a.py"]),
+        ("sbatch --wrap='cd x && python a.py --n 1'", ["python a.py --n 1"]),
+        ("sbatch --wrap='python a.py --n 1'", ["--wrap=python a.py --n 1"]),
+        ("tmux send-keys 'cd x; python a.py' Enter", ["python a.py"]),
+        ("eval 'python a.py --x; python b.py'", ["python a.py --x", "python b.py"]),
+        ("N=1 bash -c 'export M=2; python a.py'", ["N=1 M=2 python a.py"]),
+        ("python a.py --then 'python b.py'", ["python b.py", "python a.py --then python b.py"]),
+        ("echo 'python a.py'", []),
+        ("echo don\\'t; python a.py; echo don\\'t", ["python a.py"]),
+        ("bash x.sh -c y z", ["bash x.sh -c y z"]),
+    ],
+)
+def test_what_a_command_starts(text, starts):
+    found = [" ".join(words) for words in started(text)]
+    assert [f for f in found if f.startswith(("python", "N=1 M", "--wrap=py", "bash x"))] == starts
+
+
+def test_a_long_line_of_quotes_is_split_at_once():
+    started_at = time.perf_counter()
+    assert len(list(commands("; ".join(["a 'b'"] * 20_000)))) == 20_000
+    assert time.perf_counter() - started_at < 20
+
+
+def test_variables_reach_what_is_handed_on(tree):
+    program = "import os\nfrom transformers import AutoModelForCausalLM as M\n\nif __name__ == '__main__':\n    kernel = 'flash_attention_2' if os.environ.get('USE_FLASH_ATTN') == '1' else 'eager'\n    M.from_pretrained('x', attn_implementation=kernel)\n"
+    files = {
+        "t.py": program,
+        "before.sh": "USE_FLASH_ATTN=1 bash -c 'python t.py --n 1'\n",
+        "inside.sh": "bash -c 'export USE_FLASH_ATTN=1; python t.py'\n",
+        "plain.sh": "USE_FLASH_ATTN=1 python t.py\n",
+        "run.py": "import os\n\nif __name__ == '__main__':\n    os.system('USE_FLASH_ATTN=1 python t.py')\n",
+    }
+    found = verdicts(scan(tree(files)))
+    assert found == {
+        "t.py": "depends",
+        **dict.fromkeys(["before.sh", "inside.sh", "plain.sh", "run.py"], "on"),
+    }
+
+
+def test_one_script_without_an_ending_is_read_as_one(tree):
+    root = tree({"run": "#!/bin/bash\npip install flash-attn\n"})
+    result = scan(root / "run")
+    assert [(f.path, f.line) for f in result.findings] == [("run", 2)] and not result.skipped
 
 
 def test_a_script_whose_model_a_function_of_the_tree_loads_is_a_program(tree):
@@ -114,6 +163,12 @@ def test_a_patch_that_another_package_brings_counts_by_its_name(tree):
     assert [(f.line, f.mechanism, f.effect) for f in result.findings] == [
         (3, "monkey-patch", "enables")
     ]
+
+
+def test_a_patch_that_another_package_brings_reaches_its_own_family(tree):
+    train = "from longchat.patch import replace_llama_attn_with_flash_attn\n\nreplace_llama_attn_with_flash_attn()\n\nfrom transformers import {0}ForCausalLM\n\nif __name__ == '__main__':\n    {0}ForCausalLM.from_pretrained('x')\n"
+    found = verdicts(scan(tree({"mpt.py": train.format("Mpt"), "llama.py": train.format("Llama")})))
+    assert found == {"llama.py": "on", "mpt.py": "off"}
 
 
 def test_the_predictor_of_a_voice_is_no_switch(tree):

@@ -2,38 +2,49 @@
 
 from __future__ import annotations
 
+import ast
 import posixpath
 import re
 
 from attnswitch.source.configurations import is_configuration
 from attnswitch.source.given_files import settings_of
 from attnswitch.source.programs import Launch
-from attnswitch.source.project import Module, Project
+from attnswitch.source.project import Module, Project, dotted_text
 from attnswitch.source.shell_text import (
+    STARTS_PYTHON,
     commands,
-    handed_to_a_shell,
     named_path,
     places_of,
+    started_by,
     words_of,
 )
 from attnswitch.source.tree import SourceFile
-
-_LAUNCHER = re.compile(
-    r"(?:^|[\s;&|(\"'])(?:python[\d.]*|torchrun|deepspeed|accelerate|srun|colossalai"
-    r"|\S+/python[\d.]*|\$\{?PYTHON\w*\}?)\s"
-)
 
 
 def find_launches(project: Project, file: SourceFile) -> list[Launch]:
     """Every launch of a Python file of the tree in one shell script."""
     found: list[Launch] = []
     for command in commands(file.text):
-        if not _LAUNCHER.search(" " + command.text):
+        if not STARTS_PYTHON.search(command.text):
             continue
-        for words in handed_to_a_shell(words_of(command.text)):
+        for words in started_by(command):
             launch = launch_of(project, file.path, command.line, words, command.variables)
             if launch:
                 found.append(launch)
+    return found
+
+
+def started_in_notebooks(project: Project) -> set[str]:
+    """The programs of the tree that cells of notebooks start, by their paths."""
+    found = set()
+    for module in [m for m in project.modules.values() if m.is_notebook]:
+        for call in project.mentions(module.tree).calls:
+            text = ast.unparse(call.args[0]) if call.args else ""
+            if dotted_text(call.func) == "get_ipython.system" and STARTS_PYTHON.search(text):
+                for command in commands(ast.literal_eval(text.lstrip("f"))):
+                    for words in started_by(command):
+                        launch = launch_of(project, module.path, call.lineno, words, {})
+                        found |= {launch.program.path} if launch else set()
     return found
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 from attnswitch.source.flow.events import Event
@@ -13,10 +15,12 @@ from attnswitch.source.launches import launch_of
 from attnswitch.source.programs import Program, kind_of_program
 from attnswitch.source.project import Project
 from attnswitch.source.records import Line
-from attnswitch.source.shell_text import handed_to_a_shell, words_of
+from attnswitch.source.shell_text import Command, commands, started_by
 
 #: Programs that start one another, one within the other.
 MOST_PROCESSES = 4
+#: Commands that are followed from one program on; beyond that the verdict says that it gave up.
+MOST_COMMANDS = 100
 
 
 @dataclass(frozen=True)
@@ -61,13 +65,16 @@ class Runs:
         self.knowledge = knowledge
         self._ran: dict[object, Ran] = {}
         self._known: dict[object, tuple[list[Event], bool]] = {}
+        self._followed = 0
 
     def events(self, start: Start) -> tuple[list[Event], bool]:
         """What happens when a program is started; the flag says that following it was given up."""
         if start.key not in self._known:
             ran = self._by_itself(start)
+            self._followed = 0
             started = self._of_started(ran, (start.program.module.path,))
-            self._known[start.key] = ([*ran.events, *started], ran.gave_up)
+            gave_up = ran.gave_up or self._followed > MOST_COMMANDS
+            self._known[start.key] = ([*ran.events, *started], gave_up)
         return self._known[start.key]
 
     def _by_itself(self, start: Start) -> Ran:
@@ -98,20 +105,22 @@ class Runs:
         """What happens in the programs of the tree that this one starts as processes."""
         found: list[Event] = []
         for guard, command in ran.started if len(running) <= MOST_PROCESSES else ():
-            words = words_of(command) if isinstance(command, str) else command
-            for inner in handed_to_a_shell(words):
-                found += self._of_command(ran.program, inner, guard, running)
+            for words in _words(command):
+                found += self._of_command(ran.program, words, guard, running)
         return found
 
     def _of_command(
         self, program: Program, words: list[str], guard: Guard, running: tuple[str, ...]
     ) -> list[Event]:
+        self._followed += 1
+        if self._followed > MOST_COMMANDS:
+            return []
         launch = launch_of(self.project, program.module.path, program.line, words, {})
         if launch is None or launch.program.path in running:
             return []
         path = launch.program.path
         inner = Program(launch.program, program.line, kind_of_program(path))
-        started = self._by_itself(Start(inner, launch.flags, {}, launch.settings))
+        started = self._by_itself(Start(inner, launch.flags, launch.variables, launch.settings))
         events = [*started.events, *self._of_started(started, (*running, path))]
         mine = [e.under(guard) for e in _untyped(events) if e.kind != "need"]
         return [e for e in mine if possible(e.guard)]
@@ -128,6 +137,17 @@ class Runs:
             interpreter.enter(value, ([], {}, False), at)
         elif isinstance(value, Class):
             interpreter.create(value.symbol, ([], {}, False), at)
+
+
+def _words(command: list[str] | str) -> Iterator[list[str]]:
+    """The words of each command in a list of words, or in a text for a shell."""
+    if isinstance(command, list):
+        yield from started_by(Command(1, shlex.join(command), {}))
+        return
+    for inner in commands(command):
+        around = [f"{name}={value}" for name, value in inner.variables.items()]
+        for words in started_by(inner):
+            yield [*around, *words]
 
 
 def _decides(events: list[Event]) -> bool:

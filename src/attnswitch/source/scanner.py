@@ -14,7 +14,7 @@ from attnswitch.source.entry_points import judge_programs
 from attnswitch.source.files import find_in_file
 from attnswitch.source.files.dependencies import install_line
 from attnswitch.source.flow.knowledge import Knowledge
-from attnswitch.source.launches import find_launches
+from attnswitch.source.launches import find_launches, started_in_notebooks
 from attnswitch.source.liveness import judge_status
 from attnswitch.source.nested_scripts import through_scripts
 from attnswitch.source.pins import pinned_transformers
@@ -55,7 +55,8 @@ def _scan(path: str | os.PathLike[str], processes: int) -> tuple[Scan, Project]:
     findings = _find(project, modules, files)
     launches = [x for f in files if f.kind == "shell" for x in find_launches(project, f)]
     launches += through_scripts(files, launches)
-    programs = find_programs(project, files, {x.program.path for x in launches})
+    launched = {x.program.path for x in launches} | started_in_notebooks(project)
+    programs = find_programs(project, files, launched)
     knowledge = Knowledge(project, findings)
     knowledge.pin = pinned_transformers(files)
     entry_points = judge_programs(project, knowledge, programs, launches, processes)
@@ -109,7 +110,8 @@ def _packages_in_python(module: Module) -> list[Finding]:
         text = node.value
         match = DISTRIBUTION.match(text.strip()) if is_setup and len(text) < 80 else None
         runs = len(text) < 200 and "\n" not in text and install_line(text)
-        if match or (runs and text.lstrip().startswith(("pip", "python", "!pip", "uv"))):
+        starts = module.is_notebook or text.lstrip().startswith(("pip", "python", "!pip", "uv"))
+        if match or (runs and starts):
             name = match.group(1) if match else str(runs)
             finding = Finding(
                 module.path, node.lineno, "dependency", f"installs {name}", "installs"

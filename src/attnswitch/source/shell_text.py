@@ -7,6 +7,7 @@ import re
 import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import takewhile
 
 _ASSIGN = re.compile(
     r"^\s*(?:export\s+|local\s+|readonly\s+|declare\s+(?:-\w+\s+)?)?([A-Za-z_]\w*)(\+?)=(.*)$",
@@ -16,12 +17,20 @@ _VARIABLE = re.compile(r"\$\{(\w+)(?:\[[@*]\])?(?::?[-=]([^{}]*))?\}|\$(\w+)")
 _QUOTED_ARRAY = re.compile(r"\"(\$\{\w+\[[@*]\]\})\"")
 _PIECE = re.compile(r"\"((?:[^\"\\]|\\.)*)\"|'([^']*)'|([^\s\"']+)", re.DOTALL)
 _READ = re.compile(r"^\s*read\s(?:[^<]*\s)?(\w+)\s*<<-?\s*['\"]?(\w+)['\"]?\s*$")
-_BETWEEN = re.compile(r"\s*(?:&&|\|\||;|\|)\s*")
-_TOGETHER = re.compile(r"\"(?:[^\"\\]|\\.)*\"|'[^']*'|\$\([^()]*\)")
+#: What stays together, and what ends a command.
+_TOGETHER_OR_END = re.compile(
+    r"\\.|\"(?:[^\"\\]|\\.)*\"|'[^']*'|\$\([^()]*\)|(?P<end>\s*(?:&&|\|\||;|\|)\s*)", re.DOTALL
+)
+#: A word that starts Python programs.
+STARTS_PYTHON = re.compile(
+    r"(?:^|[\s;&|(\"'=])(?:python[\d.]*|torchrun|deepspeed|accelerate|srun|colossalai"
+    r"|\S+/python[\d.]*|\$\{?PYTHON\w*\}?)\s"
+)
+_SETS = re.compile(r"[A-Za-z_]\w*=")
+_PRINTS = frozenset({"echo", "printf"})
 _PRINTED = re.compile(r"\$\((?:[^()]|\([^()]*\))*\)|`[^`]*`")
-#: Programs that run a script, or the text after `-c`.
+#: Programs that run a script.
 SHELLS = frozenset({"bash", "sh", "zsh", "dash"})
-_COMMAND_OPTION = re.compile(r"^-\w*c$")
 #: A quote or an array that is not closed within so many lines is a mistake of this reader.
 _MOST_LINES = 300
 
@@ -92,43 +101,58 @@ def commands(text: str) -> Iterator[Command]:
     """Yield the commands of a script; assignments are remembered, not yielded."""
     variables: dict[str, str] = {}
     for number, line in statements(text):
-        assigned = _ASSIGN.match(line)
-        value = _assigned_text(assigned.group(3).strip()) if assigned else None
-        if assigned is None or value is None:
-            for piece in _pieces(line):
-                if piece.strip():
-                    yield Command(number, substitute(piece, variables), dict(variables))
+        if _set(line, variables):
             continue
-        name, more = assigned.group(1), assigned.group(2)
-        if "$(" in value or "`" in value:
-            variables.pop(name, None)  # what a command prints
-            continue
+        for piece in _pieces(line):
+            if piece.strip() and not _set(piece, variables):
+                yield Command(number, substitute(piece, variables), dict(variables))
+
+
+def _set(text: str, variables: dict[str, str]) -> bool:
+    """Remember what an assignment sets; False if the text is none."""
+    assigned = _ASSIGN.match(text)
+    value = _assigned_text(assigned.group(3).strip()) if assigned else None
+    if assigned is None or value is None:
+        return False
+    name, more = assigned.group(1), assigned.group(2)
+    if "$(" in value or "`" in value:
+        variables.pop(name, None)  # what a command prints
+    else:
         value = substitute(value, variables)
         variables[name] = f"{variables.get(name, '')} {value}" if more else value
+    return True
 
 
 def _pieces(line: str) -> list[str]:
     """The commands of a line, apart; what is quoted, or in `$(…)`, stays together."""
-    ends = list(_BETWEEN.finditer(line))
-    if not ends:
-        return [line]
-    closed = [m.span() for m in _TOGETHER.finditer(line)]
     pieces, start = [], 0
-    for end in ends:
-        if not any(a < end.start() < b for a, b in closed):
-            pieces.append(line[start : end.start()])
-            start = end.end()
+    for match in _TOGETHER_OR_END.finditer(line):
+        if match.lastgroup == "end":
+            pieces.append(line[start : match.start()])
+            start = match.end()
     return [*pieces, line[start:]]
 
 
-def handed_to_a_shell(words: list[str]) -> Iterator[list[str]]:
-    """The words of a command; of `bash -c "…"` those of each command in that text."""
-    for index, word in enumerate(words[:-2]):
-        if posixpath.basename(word) in SHELLS and _COMMAND_OPTION.match(words[index + 1]):
-            for command in commands(words[index + 2]):
-                yield from handed_to_a_shell(words_of(command.text))
-            return
-    yield words
+def started_by(command: Command) -> Iterator[list[str]]:
+    """The words of a command, and of those in the texts that it hands on to be run elsewhere.
+
+    `bash -c "…"`, `ssh host "…"`, `--wrap="…"`, `eval "…"`: a text among the words which starts
+    Python is such a command; the variables that are set around it go before it.
+    """
+    words = words_of(command.text)
+    if words and words[0] in _PRINTS:
+        return
+    set_here = list(takewhile(_SETS.match, words))
+    inner = [
+        w for w in words[len(set_here) :] if any(map(str.isspace, w)) and STARTS_PYTHON.search(w)
+    ]
+    for text in inner:
+        for further in commands(text):
+            around = [f"{name}={value}" for name, value in further.variables.items()]
+            for found in started_by(further):
+                yield [*set_here, *around, *found]
+    if not (inner and words[0] == "eval"):
+        yield words
 
 
 def _assigned_text(value: str) -> str | None:

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 #: Fewer items than this do not repay a process: it begins with copies of the pages it touches.
 LEAST = 4
-#: What the processes of `spread` inherit: the work, and the items.
-_inherited: list[Any] = []
+#: The bytes of a number in the queue.
+_WIDTH = 4
 
 
 def processors() -> int:
@@ -26,30 +30,79 @@ def processors() -> int:
 def spread(work: Callable[[Item], Result], items: Sequence[Item], processes: int) -> list[Result]:
     """`[work(item) for item in items]`, in up to that many processes.
 
-    The processes are forks, so that nothing is copied but the results. Where there are none to be
-    had, as outside Linux or in a container without semaphores, the work is done in this one.
+    The processes are forks, so that nothing is copied but the results. What they do not hand back
+    (one was killed, none could be started, this is not Linux) is done in this process. They end
+    with this one. What the work raises is raised here.
     """
-    processes = min(processes, len(items) // LEAST)
-    if processes < 2 or sys.platform != "linux":
-        return [work(item) for item in items]
+    done: dict[int, Result] = {}
+    count = min(processes, len(items) // LEAST)
+    if count > 1 and sys.platform == "linux":
+        done = _in_processes(work, items, count)
+    return [done[i] if i in done else work(item) for i, item in enumerate(items)]
+
+
+def _in_processes(
+    work: Callable[[Item], Result], items: Sequence[Item], count: int
+) -> dict[int, Result]:
+    import multiprocessing
+
+    if multiprocessing.current_process().daemon:
+        return {}  # such a process may have no children
+    context = multiprocessing.get_context("fork")
+    queue, fill = os.pipe()
+    os.set_blocking(fill, False)  # what the pipe does not hold is left to this process
+    os.write(fill, b"".join(i.to_bytes(_WIDTH, "little") for i in range(len(items))))
+    os.close(fill)
+    started = []
     try:
-        from concurrent.futures.process import BrokenProcessPool, ProcessPoolExecutor
-        from multiprocessing import get_context
-
-        pool = ProcessPoolExecutor(processes, get_context("fork"), _inherit, (work, items))
-    except (ImportError, OSError):
-        return [work(item) for item in items]
+        for _ in range(count):
+            ours, theirs = context.Pipe(duplex=False)
+            worker = context.Process(
+                target=_work, args=(work, items, queue, theirs, os.getpid()), daemon=True
+            )
+            worker.start()
+            theirs.close()
+            started.append((worker, ours))
+    except OSError:
+        pass  # no more processes to be had: those that there are do the work
+    os.close(queue)
+    done: dict[int, Result] = {}
     try:
-        with pool:
-            return list(pool.map(_done, range(len(items))))
-    except (BrokenProcessPool, OSError):  # one was killed, or could not be started
-        return [work(item) for item in items]
+        for _, ours in started:
+            done.update(_received(ours))
+    finally:
+        for worker, _ in started:
+            worker.terminate()
+            worker.join()
+    return done
 
 
-def _inherit(work: Callable[[Item], Result], items: Sequence[Item]) -> None:
-    _inherited[:] = [work, items]
+def _received(ours: Connection) -> dict[int, Any]:
+    """What a process hands back; nothing if it was killed before."""
+    try:
+        results, error = ours.recv()
+    except (EOFError, OSError):
+        return {}
+    if error is not None:
+        raise error
+    return results
 
 
-def _done(index: int) -> Any:
-    work, items = _inherited
-    return work(items[index])
+def _work(
+    work: Callable[[Any], Any], items: Sequence[Any], queue: int, theirs: Connection, parent: int
+) -> None:
+    """Take numbers from the queue until there are none, or nobody waits for the results."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends this process
+    results: dict[int, Any] = {}
+    error: BaseException | None = None
+    while error is None and os.getppid() == parent:
+        number = os.read(queue, _WIDTH)
+        if not number:
+            break
+        index = int.from_bytes(number, "little")
+        try:
+            results[index] = work(items[index])
+        except BaseException as raised:  # handed on to the parent, whatever it is
+            error = raised
+    if os.getppid() == parent:
+        theirs.send((results, error))

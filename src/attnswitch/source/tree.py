@@ -181,7 +181,8 @@ def read_tree(path: str | os.PathLike[str]) -> tuple[Path, list[SourceFile], lis
     skipped: list[Skipped] = []
     if start.is_file():
         root = start.resolve().parent
-        listed = [(str(start.resolve()), kind_of(start.name) or "python")]
+        kind = kind_of(start.name) or _kind_by_first_line(str(start.resolve()))
+        listed = [(str(start.resolve()), kind or "python")]
     else:
         root = start.resolve()
         listed = _walk(root, skipped)

@@ -157,10 +157,16 @@ class Loads(Expressions):
         constructor = find_method(config.node, "__init__")
         if not isinstance(constructor, ast.FunctionDef):
             return {}
+        if "self._attn_implementation =" in ast.unparse(constructor):
+            return {}  # which no checkpoint holds
         spec = constructor.args
-        named = spec.args[len(spec.args) - len(spec.defaults) :]
+        named = [*spec.posonlyargs, *spec.args]
+        with_default = [
+            *zip(named[len(named) - len(spec.defaults) :], spec.defaults, strict=True),
+            *zip(spec.kwonlyargs, spec.kw_defaults, strict=True),
+        ]
         found: dict[str, Value] = {}
-        for argument, default in zip(named, spec.defaults, strict=True):
+        for argument, default in with_default:
             if not words.is_setting(argument.arg) or not isinstance(default, ast.Constant):
                 continue
             if words.family_of(default.value) == "flash":

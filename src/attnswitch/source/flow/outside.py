@@ -14,6 +14,7 @@ from attnswitch.source.flow.described import READS_CONFIGURATION
 from attnswitch.source.flow.events import Event
 from attnswitch.source.flow.expressions import Expressions
 from attnswitch.source.flow.machine import Given
+from attnswitch.source.flow.reaching import family_by_name
 from attnswitch.source.flow.state import UNKNOWN, Frame, line_of
 from attnswitch.source.flow.values import (
     ALWAYS,
@@ -65,7 +66,8 @@ class Outside(Expressions):
         self._start(dotted, arguments)
         if replaces_by_name(name):
             at = line_of(frame, node)
-            self.state.record(Event("patch", patch_target(name), at, detail=dotted))
+            family = family_by_name(name)
+            self.state.record(Event("patch", patch_target(name), at, detail=dotted, model=family))
         known = getattr(self, f"_call_{name}", None)
         if known is not None:
             result = known(dotted, node, positional, keywords, frame)
