@@ -248,3 +248,40 @@ def test_a_name_that_is_not_followed_picks_a_model_all_the_same(tree):
     assert found.language_model == "depends"
     assert all("model_name.lower()" in condition for condition in found.depends_on)
     assert found.depends_on
+
+
+POPPED = {
+    "configuration_big.py": """\
+from transformers import PretrainedConfig
+
+
+class VisionConfig(PretrainedConfig):
+    pass
+
+
+class BigConfig(PretrainedConfig):
+    def __init__(self, vision_config=None, **kwargs):
+        super().__init__(**kwargs)
+        asked = kwargs.pop("attn_implementation", None)
+        vision_config = VisionConfig(**vision_config)
+        vision_config._attn_implementation = "flash_attention_2" if asked is None else asked
+        self.vision_config = vision_config
+""",
+    "modeling_big.py": "from transformers import PreTrainedModel\nfrom configuration_big import BigConfig\n\n\nclass BigForCausalLM(PreTrainedModel):\n    config_class = BigConfig\n",
+    "eager.py": "from modeling_big import BigForCausalLM\n\nif __name__ == '__main__':\n    BigForCausalLM.from_pretrained('x', attn_implementation='eager')\n",
+    "flash.py": "from modeling_big import BigForCausalLM\n\nif __name__ == '__main__':\n    BigForCausalLM.from_pretrained('x', attn_implementation='flash_attention_2')\n",
+}
+
+
+def test_a_configuration_takes_what_the_load_hands_on(tree):
+    found = entries(tree(POPPED))
+    assert (found["eager.py"].vision_tower, found["flash.py"].vision_tower) == ("off", "on")
+
+
+def test_a_configuration_is_read_from_the_folder_where_its_path_leads_to_a_file(tree):
+    files = {
+        "project/model/settings.py": "model = dict(use_flash_attn=False, name='x')\n",
+        "project/model/tower.py": "from flash_attn import flash_attn_func\n\n\nclass Tower:\n    def __init__(self, use_flash_attn=True):\n        self.use_flash_attn = use_flash_attn\n\n    def forward(self, q):\n        return flash_attn_func(q, q, q) if self.use_flash_attn else q\n",
+        "project/chat.py": "from some.where import Config\nfrom model.tower import Tower\n\nif __name__ == '__main__':\n    config = Config.from_file('model/settings.py')\n    Tower(use_flash_attn=config.model.get('use_flash_attn', True)).forward(1)\n",
+    }
+    assert entries(tree(files))["project/chat.py"].flash == "off"

@@ -95,10 +95,18 @@ class Described(Objects):
 
     def read_file(self, path: str) -> Value | None:
         """What a Python file of the tree assigns, read as a configuration by its path."""
-        module = self.project.modules.get(path.removeprefix("./"))
+        module = self._at_the_path(path.removeprefix("./"))
         if module is None or not is_configuration(module):
             return None
         return Mapping(tuple(self._assigned_in(module).names.items()), rest=True)
+
+    def _at_the_path(self, path: str) -> Module | None:
+        """The file at a path from the root, or from the one folder where it leads to a file."""
+        modules = self.project.modules
+        if path in modules or "/" not in path:
+            return modules.get(path)
+        found = [m for other, m in modules.items() if other.endswith("/" + path)]
+        return found[0] if len(found) == 1 else None
 
     def run_configurations(self) -> None:
         """Build the model of every configuration of the tree, each if its path is given."""

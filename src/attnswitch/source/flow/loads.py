@@ -134,7 +134,9 @@ class Loads(Expressions):
             config = _configured(arguments)
             made = self._config_class(receiver.symbol)
             if made is not None:
-                self.create(made, ([], self._of_a_checkpoint(made), True), line_of(frame, node))
+                asked = {k: v for k, v in arguments[1].items() if k == "attn_implementation"}
+                given = {**self._of_a_checkpoint(made), **asked}  # as from_pretrained hands it on
+                self.create(made, ([], given, True), line_of(frame, node))
             self.create(receiver.symbol, ([config], {}, True), line_of(frame, node))
 
     def _config_class(self, symbol: Symbol) -> Symbol | None:
