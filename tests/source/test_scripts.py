@@ -152,6 +152,27 @@ def test_a_script_whose_model_a_function_of_the_tree_loads_is_a_program(tree):
     assert verdicts(scan(tree(files))) == {"demo.py": "on"}
 
 
+@pytest.mark.parametrize(
+    "load",
+    [
+        "M.from_pretrained('x', attn_implementation='flash_attention_2')",
+        "M.from_pretrained('x', attn_implementation='flash_attention_2').cuda()",
+    ],
+)
+def test_a_script_that_does_nothing_but_load_a_model_is_a_program(load, tree):
+    other = "if __name__ == '__main__':\n    print()\n"
+    result = scan(
+        tree(
+            {
+                "load.py": f"from transformers import AutoModel as M\n\nmodel = {load}\n",
+                "o.py": other,
+            }
+        )
+    )
+    assert verdicts(result) == {"load.py": "on", "o.py": "off"}
+    assert [f.status for f in result.findings] == ["live"]
+
+
 def test_a_patch_that_another_package_brings_counts_by_its_name(tree):
     train = (
         "from llava.train.llama_flash_attn_monkey_patch import replace_llama_attn_with_flash_attn\n\n"

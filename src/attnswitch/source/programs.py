@@ -19,6 +19,7 @@ _KINDS = (
     ("inference", r"infer|predict|demo|chat|generat|cli|run|example|quickstart|quick|caption"),
 )
 _WORKS = re.compile(r"from_pretrained|load_pretrained|parse_args")
+_LOADS = re.compile(r"(?:^|\.)(?:from_pretrained|load_pretrained_model)(?:\.|$)")
 _TOOLS = re.compile(r"merge|convert|extract|consolidate|_delta|quantiz|export|download|split")
 _SCRIPT_LINE = re.compile(
     r"^\s*[\"']?([\w.-]+)[\"']?\s*=\s*[\"']([\w.]+):([\w.]+)[\"']", re.MULTILINE
@@ -87,7 +88,7 @@ def _has_work(project: Project, module: Module) -> bool:
         if isinstance(node, (ast.For, ast.While, ast.With)):
             calls += 2
         if isinstance(value, ast.Call):
-            calls += 1
+            calls += 2 if _LOADS.search(dotted_text(value.func)) else 1
     if calls < 2 or is_configuration(module):
         return False
     return bool(_WORKS.search(module.text)) or _makes_a_model(project, module)
