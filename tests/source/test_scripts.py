@@ -8,7 +8,7 @@ import time
 import pytest
 
 from attnswitch.source import scan
-from attnswitch.source.shell_text import commands, started_by
+from attnswitch.source.shell_text import commands, started_in
 
 OPTION = (
     "import argparse\nfrom transformers import AutoModelForCausalLM as M\n"
@@ -87,7 +87,7 @@ def test_what_a_command_prints_takes_the_place_of_what_a_variable_was():
 
 
 def started(text):
-    return [words for command in commands(text) for words in started_by(command)]
+    return list(started_in(text))
 
 
 @pytest.mark.parametrize(
@@ -113,9 +113,9 @@ def test_what_a_command_starts(text, starts):
 
 
 def test_a_long_line_of_quotes_is_split_at_once():
-    started_at = time.perf_counter()
+    started_at = time.process_time()
     assert len(list(commands("; ".join(["a 'b'"] * 20_000)))) == 20_000
-    assert time.perf_counter() - started_at < 20
+    assert time.process_time() - started_at < 20
 
 
 def test_variables_reach_what_is_handed_on(tree):

@@ -95,12 +95,13 @@ def put(target: str, text: str) -> None:
 
 def _check(scans: list[Scan], baseline: str | None, to_stdout: bool) -> int:
     from attnswitch.source.baseline import accepted, read_baseline
+    from attnswitch.source.tree import kind_of
 
     known = read_baseline(baseline) if baseline else None
     found = [f for s in scans for f in s.hard_coded() if not accepted(f, known)]
     for finding in found:
         _report(finding, to_stdout)
-    cells = sum(f.path.endswith(".ipynb") for f in found)
+    cells = sum(kind_of(f.path) == "notebook" for f in found)
     code = len(found) - cells
     ways = [f"{code} hard-coded; make it a parameter: attnswitch patch"] if code else []
     ways += [f"{cells} hard-coded in notebooks: change the cells there"] if cells else []

@@ -28,11 +28,11 @@ def judge_programs(
 ) -> list[EntryPoint]:
     """An entry point for every program, and for every line of a script that starts one."""
     runs = Runs(project, knowledge)
-    last = {p.module.path: index for index, p in enumerate(programs)}
+    place = {p.module.path: index for index, p in enumerate(programs)}
     lines: dict[int, list[tuple[int, Launch]]] = {}
     for number, launch in enumerate(launches):
-        if launch.program.path in last:
-            lines.setdefault(last[launch.program.path], []).append((number, launch))
+        if launch.program.path in place:
+            lines.setdefault(place[launch.program.path], []).append((number, launch))
 
     def judged(index: int) -> tuple[EntryPoint, list[tuple[int, EntryPoint]]]:
         program = programs[index]

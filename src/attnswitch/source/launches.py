@@ -11,11 +11,13 @@ from attnswitch.source.given_files import settings_of
 from attnswitch.source.programs import Launch
 from attnswitch.source.project import Module, Project, dotted_text
 from attnswitch.source.shell_text import (
+    SETS,
     STARTS_PYTHON,
     commands,
     named_path,
     places_of,
     started_by,
+    started_in,
     words_of,
 )
 from attnswitch.source.tree import SourceFile
@@ -27,7 +29,7 @@ def find_launches(project: Project, file: SourceFile) -> list[Launch]:
     for command in commands(file.text):
         if not STARTS_PYTHON.search(command.text):
             continue
-        for words in started_by(command):
+        for words in started_by(words_of(command.text)):
             launch = launch_of(project, file.path, command.line, words, command.variables)
             if launch:
                 found.append(launch)
@@ -39,13 +41,21 @@ def started_in_notebooks(project: Project) -> set[str]:
     found = set()
     for module in [m for m in project.modules.values() if m.is_notebook]:
         for call in project.mentions(module.tree).calls:
-            text = ast.unparse(call.args[0]) if call.args else ""
-            if dotted_text(call.func) == "get_ipython.system" and STARTS_PYTHON.search(text):
-                for command in commands(ast.literal_eval(text.lstrip("f"))):
-                    for words in started_by(command):
-                        launch = launch_of(project, module.path, call.lineno, words, {})
-                        found |= {launch.program.path} if launch else set()
+            if dotted_text(call.func) != "get_ipython.system":
+                continue
+            for words in started_in(_text(call.args[0]) if call.args else ""):
+                launch = launch_of(project, module.path, call.lineno, words, {})
+                found |= {launch.program.path} if launch else set()
     return found
+
+
+def _text(node: ast.expr) -> str:
+    """A text that is written out, with `{}` for each value that is put in; empty for all else."""
+    if isinstance(node, ast.JoinedStr):
+        return "".join(
+            _text(part) if isinstance(part, ast.Constant) else "{}" for part in node.values
+        )
+    return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ""
 
 
 def launch_of(
@@ -56,7 +66,7 @@ def launch_of(
     tokens = list(words)
     if tokens and tokens[0] == "eval":
         tokens = [part for token in tokens[1:] for part in words_of(token)]
-    while tokens and re.match(r"^[A-Za-z_]\w*=", tokens[0]):
+    while tokens and SETS.match(tokens[0]):
         name, _, value = tokens.pop(0).partition("=")
         environment[name] = value
     module, rest = _target(project, path, tokens)

@@ -11,7 +11,7 @@ from functools import cached_property
 
 from attnswitch.source.records import Skipped
 from attnswitch.source.search_path import added_folders
-from attnswitch.source.tree import SourceFile
+from attnswitch.source.tree import SourceFile, kind_of
 from attnswitch.source.walking import Mentions, mentions_of, nested_blocks, target_names
 
 FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef
@@ -84,10 +84,10 @@ class Module:
         """True for an `__init__.py`."""
         return posixpath.basename(self.path) == "__init__.py"
 
-    @property
+    @cached_property
     def is_notebook(self) -> bool:
         """True for the cells of a notebook."""
-        return self.path.endswith(".ipynb")
+        return kind_of(self.path) == "notebook"
 
     def line(self, number: int) -> str:
         """The text of one line, stripped."""

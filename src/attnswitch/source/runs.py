@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 from attnswitch.source.flow.events import Event
@@ -15,7 +13,7 @@ from attnswitch.source.launches import launch_of
 from attnswitch.source.programs import Program, kind_of_program
 from attnswitch.source.project import Project
 from attnswitch.source.records import Line
-from attnswitch.source.shell_text import Command, commands, started_by
+from attnswitch.source.shell_text import started_by, started_in
 
 #: Programs that start one another, one within the other.
 MOST_PROCESSES = 4
@@ -84,7 +82,9 @@ class Runs:
 
     def _run(self, start: Start) -> Ran:
         program = start.program
-        state = State(dict(start.flags), dict(start.variables), start.settings)
+        state = State(
+            overrides=dict(start.flags), variables=dict(start.variables), settings=start.settings
+        )
         state.trains = program.kind in {"training", "tool"}
         interpreter = Interpreter(self.project, self.knowledge, state)
         try:
@@ -105,7 +105,8 @@ class Runs:
         """What happens in the programs of the tree that this one starts as processes."""
         found: list[Event] = []
         for guard, command in ran.started if len(running) <= MOST_PROCESSES else ():
-            for words in _words(command):
+            started = started_in(command) if isinstance(command, str) else started_by(command)
+            for words in started:
                 found += self._of_command(ran.program, words, guard, running)
         return found
 
@@ -137,17 +138,6 @@ class Runs:
             interpreter.enter(value, ([], {}, False), at)
         elif isinstance(value, Class):
             interpreter.create(value.symbol, ([], {}, False), at)
-
-
-def _words(command: list[str] | str) -> Iterator[list[str]]:
-    """The words of each command in a list of words, or in a text for a shell."""
-    if isinstance(command, list):
-        yield from started_by(Command(1, shlex.join(command), {}))
-        return
-    for inner in commands(command):
-        around = [f"{name}={value}" for name, value in inner.variables.items()]
-        for words in started_by(inner):
-            yield [*around, *words]
 
 
 def _decides(events: list[Event]) -> bool:

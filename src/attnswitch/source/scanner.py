@@ -25,6 +25,9 @@ from attnswitch.source.records import Finding, Scan, Skipped
 from attnswitch.source.tree import SourceFile, package_name, read_tree
 from attnswitch.source.words import DISTRIBUTION
 
+#: How a text in Python begins that is an install command.
+_INSTALLERS = ("pip", "python", "!pip", "uv")
+
 
 def scan(path: str | os.PathLike[str], processes: int = 1) -> Scan:
     """Find every place under `path` that decides about attention, and what each program gets.
@@ -110,8 +113,7 @@ def _packages_in_python(module: Module) -> list[Finding]:
         text = node.value
         match = DISTRIBUTION.match(text.strip()) if is_setup and len(text) < 80 else None
         runs = len(text) < 200 and "\n" not in text and install_line(text)
-        starts = module.is_notebook or text.lstrip().startswith(("pip", "python", "!pip", "uv"))
-        if match or (runs and starts):
+        if match or (runs and (module.is_notebook or text.lstrip().startswith(_INSTALLERS))):
             name = match.group(1) if match else str(runs)
             finding = Finding(
                 module.path, node.lineno, "dependency", f"installs {name}", "installs"

@@ -26,7 +26,8 @@ STARTS_PYTHON = re.compile(
     r"(?:^|[\s;&|(\"'=])(?:python[\d.]*|torchrun|deepspeed|accelerate|srun|colossalai"
     r"|\S+/python[\d.]*|\$\{?PYTHON\w*\}?)\s"
 )
-_SETS = re.compile(r"[A-Za-z_]\w*=")
+#: An assignment before a command.
+SETS = re.compile(r"[A-Za-z_]\w*=")
 _PRINTS = frozenset({"echo", "printf"})
 _PRINTED = re.compile(r"\$\((?:[^()]|\([^()]*\))*\)|`[^`]*`")
 #: Programs that run a script.
@@ -133,24 +134,28 @@ def _pieces(line: str) -> list[str]:
     return [*pieces, line[start:]]
 
 
-def started_by(command: Command) -> Iterator[list[str]]:
-    """The words of a command, and of those in the texts that it hands on to be run elsewhere.
+def started_in(text: str) -> Iterator[list[str]]:
+    """The words of each command in a script, after the variables that are set until then."""
+    for command in commands(text):
+        around = [f"{name}={value}" for name, value in command.variables.items()]
+        for words in started_by(words_of(command.text)):
+            yield [*around, *words]
+
+
+def started_by(words: list[str]) -> Iterator[list[str]]:
+    """A command, after those in the texts that it hands on to be run elsewhere.
 
     `bash -c "…"`, `ssh host "…"`, `--wrap="…"`, `eval "…"`: a text among the words which starts
     Python is such a command; the variables that are set around it go before it.
     """
-    words = words_of(command.text)
     if words and words[0] in _PRINTS:
         return
-    set_here = list(takewhile(_SETS.match, words))
-    inner = [
-        w for w in words[len(set_here) :] if any(map(str.isspace, w)) and STARTS_PYTHON.search(w)
-    ]
+    set_here = list(takewhile(SETS.match, words))
+    rest = words[len(set_here) :]
+    inner = [w for w in rest if any(map(str.isspace, w)) and STARTS_PYTHON.search(w)]
     for text in inner:
-        for further in commands(text):
-            around = [f"{name}={value}" for name, value in further.variables.items()]
-            for found in started_by(further):
-                yield [*set_here, *around, *found]
+        for found in started_in(text):
+            yield [*set_here, *found]
     if not (inner and words[0] == "eval"):
         yield words
 

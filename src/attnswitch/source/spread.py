@@ -93,6 +93,7 @@ def _work(
 ) -> None:
     """Take numbers from the queue until there are none, or nobody waits for the results."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends this process
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # so, whatever handler it has itself
     results: dict[int, Any] = {}
     error: BaseException | None = None
     while error is None and os.getppid() == parent:

@@ -159,8 +159,6 @@ class Loads(Expressions):
         constructor = find_method(config.node, "__init__")
         if not isinstance(constructor, ast.FunctionDef):
             return {}
-        if "self._attn_implementation =" in ast.unparse(constructor):
-            return {}  # which no checkpoint holds
         spec = constructor.args
         named = [*spec.posonlyargs, *spec.args]
         with_default = [
@@ -174,6 +172,8 @@ class Loads(Expressions):
             if words.family_of(default.value) == "flash":
                 at = Line(config.module.path, argument.lineno)
                 found[argument.arg] = Chosen("config", argument.arg, Const(default.value), at)
+        if found and "self._attn_implementation =" in ast.unparse(constructor):
+            return {}  # which no checkpoint holds
         return found
 
     def _remember_config(
