@@ -106,3 +106,22 @@ def load(config, **kwargs):
     return {"attn_implementation": "sdpa", **kwargs}
 """,
 }
+
+#: Two kinds of attention, and the table that a model takes one from.
+ATTENTION_TABLE = """\
+from transformers import PreTrainedModel
+from flash_attn import flash_attn_func
+
+
+class Attention:
+    def forward(self, q, k, v):
+        return q @ k @ v
+
+
+class SmallFlashAttention2(Attention):
+    def forward(self, q, k, v):
+        return flash_attn_func(q, k, v)
+
+
+ATTENTION_CLASSES = {"eager": Attention, "flash_attention_2": SmallFlashAttention2}
+"""

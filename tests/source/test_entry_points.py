@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from results import entries
 from snippets import SNIPPETS
-
-from attnswitch.source import scan
 
 BUILDER = """\
 from transformers import AutoModelForCausalLM, CLIPVisionModel
@@ -47,10 +46,6 @@ if __name__ == "__main__":
 """
 PROJECT = {"pkg/__init__.py": "", "pkg/builder.py": BUILDER, "pkg/serve/worker.py": WORKER,
            "pkg/serve/cli.py": CLI}  # fmt: skip
-
-
-def entries(root):
-    return {e.path: e for e in scan(root).entry_points}
 
 
 def test_off_where_nothing_asks(tree):

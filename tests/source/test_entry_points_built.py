@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from results import entries
 
 from attnswitch.source import scan
-
-
-def entries(root):
-    return {e.path: e for e in scan(root).entry_points}
-
 
 FLAG = """\
 try:

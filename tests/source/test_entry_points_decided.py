@@ -4,14 +4,10 @@
 from __future__ import annotations
 
 import pytest
-
-from attnswitch.source import scan
+from results import entries
+from snippets import ATTENTION_TABLE
 
 LOADER = "from transformers import AutoModelForCausalLM as M\n"
-
-
-def entries(root):
-    return {e.path: e for e in scan(root).entry_points}
 
 
 CONFIGURED = {
@@ -25,24 +21,9 @@ class SmallConfig(PretrainedConfig):
         self.attn_implementation = attn_implementation
         super().__init__(**kwargs)
 """,
-    "modeling_small.py": """\
-import torch.nn as nn
-from flash_attn import flash_attn_func
-from transformers import PreTrainedModel
+    "modeling_small.py": ATTENTION_TABLE
+    + """\
 from configuration_small import SmallConfig
-
-
-class SmallAttention(nn.Module):
-    def forward(self, q, k, v):
-        return q @ k @ v
-
-
-class SmallFlashAttention2(SmallAttention):
-    def forward(self, q, k, v):
-        return flash_attn_func(q, k, v)
-
-
-SMALL_ATTENTION_CLASSES = {"eager": SmallAttention, "flash_attention_2": SmallFlashAttention2}
 
 
 class SmallForCausalLM(PreTrainedModel):
@@ -50,7 +31,7 @@ class SmallForCausalLM(PreTrainedModel):
 
     def __init__(self, config):
         super().__init__(config)
-        self.attention = SMALL_ATTENTION_CLASSES[config.attn_implementation]()
+        self.attention = ATTENTION_CLASSES[config.attn_implementation]()
 
     def forward(self, x):
         return self.attention(x, x, x)

@@ -3,13 +3,7 @@
 from __future__ import annotations
 
 import pytest
-
-from attnswitch.source import scan
-
-
-def entries(root):
-    return {e.path: e for e in scan(root).entry_points}
-
+from results import entries
 
 WHOLE = """\
 from transformers import {name}

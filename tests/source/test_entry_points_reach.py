@@ -3,13 +3,8 @@
 from __future__ import annotations
 
 import pytest
-
-from attnswitch.source import scan
-
-
-def entries(root):
-    return {e.path: e for e in scan(root).entry_points}
-
+from results import entries
+from snippets import ATTENTION_TABLE
 
 PATCHED = """\
 import argparse
@@ -83,23 +78,10 @@ def test_a_patch_of_one_family_does_nothing_for_a_model_of_another(named, own, f
     assert found["train.py"].flash == "on"
 
 
-OR_NONE = """\
-import argparse
-from transformers import PreTrainedModel
-from flash_attn import flash_attn_func
-
-
-class Attention:
-    def forward(self, q, k, v):
-        return q @ k @ v
-
-
-class SmallFlashAttention2(Attention):
-    def forward(self, q, k, v):
-        return flash_attn_func(q, k, v)
-
-
-ATTENTION_CLASSES = {"eager": Attention, "flash_attention_2": SmallFlashAttention2}
+OR_NONE = (
+    "import argparse\n"
+    + ATTENTION_TABLE
+    + """\
 
 
 class Model(PreTrainedModel):
@@ -118,6 +100,7 @@ if __name__ == "__main__":
     kernel = "flash_attention_2" if args.kernel == "fa2" else None
     Model.from_pretrained("x", attn_implementation=kernel)
 """
+)
 
 
 def test_none_asks_for_no_class_of_a_table(tree):

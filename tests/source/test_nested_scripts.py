@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import pytest
-
-from attnswitch.source import scan
+from results import entries
 
 PROGRAM = """\
 import argparse
@@ -21,10 +20,6 @@ FILES = {
     "eval/quick.sh": "python run.py --attn_implementation flash_attention_2\n",
     "eval/plain.sh": "python run.py\n",
 }
-
-
-def entries(root):
-    return {e.path: e for e in scan(root).entry_points}
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import re
 import time
 
 import pytest
+from results import verdicts
 
 from attnswitch.cli.main import main
 from attnswitch.source import patch, scan
@@ -40,10 +41,6 @@ def notebook(*cells, indent=1):
 
 def line_with(text, part):
     return next(n for n, line in enumerate(text.split("\n"), 1) if part in line)
-
-
-def verdicts(result):
-    return {e.path: e.flash for e in result.entry_points}
 
 
 def read(text):

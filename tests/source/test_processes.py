@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
+from results import verdicts
 
 from attnswitch.source import scan
 from attnswitch.source.spread import processors, spread
@@ -22,10 +23,6 @@ LOADS = "from transformers import AutoModelForCausalLM as M\nM.from_pretrained('
 def program(starts=(), top=""):
     lines = "".join(f"    subprocess.run(['python', '{name}'])\n" for name in starts)
     return f"import subprocess\n{top}\nif __name__ == '__main__':\n    print()\n{lines}"
-
-
-def verdicts(result):
-    return {e.path: e.flash for e in result.entry_points}
 
 
 @pytest.mark.parametrize("first, second", [("a.py", "b.py"), ("b.py", "a.py")])
@@ -80,14 +77,19 @@ def test_a_process_that_is_killed_loses_nothing():
     assert spread(work, range(12), 2) == list(range(12))
 
 
-def test_processes_end_whatever_handler_the_one_that_waits_has():
+def test_processes_end_whatever_handler_the_one_that_waits_has(tmp_path):
+    def work(n):
+        (tmp_path / str(n)).touch()
+        return 1 // n if n == 0 else time.sleep(0.5)
+
     before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
     try:
         with pytest.raises(ZeroDivisionError):
-            spread(lambda n: 1 // n if n == 0 else time.sleep(1), range(40), 2)
-        assert not multiprocessing.active_children()
+            spread(work, range(24), 2)
     finally:
         signal.signal(signal.SIGTERM, before)
+    assert not multiprocessing.active_children()
+    assert len(list(tmp_path.iterdir())) < 24, "a process went on to the end"
 
 
 @pytest.mark.parametrize("started", [0, 1])

@@ -6,6 +6,7 @@ from __future__ import annotations
 import time
 
 import pytest
+from results import verdicts
 
 from attnswitch.source import scan
 from attnswitch.source.shell_text import commands, started_in
@@ -15,10 +16,6 @@ OPTION = (
     "p = argparse.ArgumentParser()\np.add_argument('--attn', default='sdpa')\na = p.parse_args()\n"
     "M.from_pretrained('x', attn_implementation=a.attn)\n"
 )
-
-
-def verdicts(result):
-    return {e.path: e.flash for e in result.entry_points}
 
 
 @pytest.mark.parametrize(
