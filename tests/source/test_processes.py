@@ -85,11 +85,21 @@ def test_processes_end_whatever_handler_the_one_that_waits_has(tmp_path):
     before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
     try:
         with pytest.raises(ZeroDivisionError):
-            spread(work, range(24), 2)
+            spread(work, range(60), 2)
     finally:
         signal.signal(signal.SIGTERM, before)
     assert not multiprocessing.active_children()
-    assert len(list(tmp_path.iterdir())) < 24, "a process went on to the end"
+    assert len(list(tmp_path.iterdir())) < 60, "a process went on to the end"
+
+
+def test_what_one_process_raises_does_not_wait_for_the_others(tmp_path):
+    def work(n):
+        (tmp_path / str(n)).touch()
+        return 1 // 0 if n == 1 else time.sleep(0.5)
+
+    with pytest.raises(ZeroDivisionError):
+        spread(work, range(60), 2)
+    assert len(list(tmp_path.iterdir())) < 60, "the others were waited for"
 
 
 @pytest.mark.parametrize("started", [0, 1])

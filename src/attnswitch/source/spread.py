@@ -45,6 +45,7 @@ def _in_processes(
     work: Callable[[Item], Result], items: Sequence[Item], count: int
 ) -> dict[int, Result]:
     import multiprocessing
+    from multiprocessing.connection import wait
 
     if multiprocessing.current_process().daemon:
         return {}  # such a process may have no children
@@ -67,12 +68,16 @@ def _in_processes(
         pass  # no more processes to be had: those that there are do the work
     os.close(queue)
     done: dict[int, Result] = {}
+    waiting = [ours for _, ours in started]
     try:
-        for _, ours in started:
-            done.update(_received(ours))
+        while waiting:  # whichever is first: what one raises need not wait for the others
+            ready = wait(waiting)
+            for ours in [w for w in waiting if w in ready]:
+                waiting.remove(ours)
+                done.update(_received(ours))
     finally:
         for worker, _ in started:
-            worker.terminate()
+            worker.kill()  # not SIGTERM: it may have begun with a handler of this process
             worker.join()
     return done
 
@@ -93,7 +98,6 @@ def _work(
 ) -> None:
     """Take numbers from the queue until there are none, or nobody waits for the results."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends this process
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # so, whatever handler it has itself
     results: dict[int, Any] = {}
     error: BaseException | None = None
     while error is None and os.getppid() == parent:
