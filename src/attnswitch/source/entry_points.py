@@ -44,7 +44,9 @@ def judge_programs(
         ]
         return bare, started
 
-    results = spread(judged, range(len(programs)), processes)
+    # What most scripts start comes first, so that no process is left with it at the end.
+    order = sorted(range(len(programs)), key=lambda index: -len(lines.get(index, ())))
+    results = spread(judged, order, processes)
     found = [bare for bare, _ in results]
     seen: set[object] = set()
     for _, entry in sorted((x for _, started in results for x in started), key=itemgetter(0)):

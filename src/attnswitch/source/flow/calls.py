@@ -59,8 +59,10 @@ class Calls(Methods, Outside, Described, NamedClasses):
             special = self.read_configuration(name, arguments)
         if special is not None:
             return special
+        if not isinstance(function, Choice):
+            return self._one(function, node, name, arguments, frame)
         results = []
-        for guard, item in alternatives(function):
+        for guard, item in function.options:
             saved, self.state.guard = self.state.guard, self.state.guard | guard
             results.append((guard, self._one(item, node, name, arguments, frame)))
             self.state.guard = saved

@@ -129,7 +129,8 @@ class Objects(Expressions):
             if parent.module is not None and isinstance(parent.node, ast.ClassDef)
             for method in parent.node.body
             if isinstance(method, (ast.FunctionDef, ast.AsyncFunctionDef))
-            and attribute in self._calls_itself(method)
+            and attribute != method.name
+            and attribute in self.project.mentions(method).called_on_itself
         )
 
     def registered_in(self, table: str) -> Value:
@@ -207,20 +208,9 @@ class Objects(Expressions):
                 if isinstance(item, (ast.FunctionDef, ast.AsyncFunctionDef)):
                     if item.name != "__init__":
                         found.setdefault(item.name, (parent, item))
-                    called |= self._calls_itself(item)
+                    called |= self.project.mentions(item).called_on_itself - {item.name}
         return [
             pair
             for name, pair in found.items()
             if name not in called or not name.startswith("_") or name.startswith("__")
         ]
-
-    def _calls_itself(self, method: FunctionNode) -> set[str]:
-        """The names of the methods that a method calls on its own object."""
-        return {
-            call.func.attr
-            for call in self.project.mentions(method).calls
-            if isinstance(call.func, ast.Attribute)
-            and isinstance(call.func.value, ast.Name)
-            and call.func.value.id in {"self", "cls"}
-            and call.func.attr != method.name
-        }

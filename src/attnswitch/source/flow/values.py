@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from attnswitch.source import words
 from attnswitch.source.project import Module, Symbol
@@ -35,7 +35,7 @@ class Literal:
     def inverse(self) -> Literal:
         """The opposite condition."""
         default = None if self.by_default is None else not self.by_default
-        return replace(self, negated=not self.negated, by_default=default)
+        return Literal(self.kind, self.name, self.want, not self.negated, default, self.shown)
 
     @property
     def names_a_model(self) -> bool:
@@ -68,9 +68,11 @@ def possible(guard: Guard) -> bool:
     """False if a guard holds a condition and its opposite."""
     if len(guard) < 2:
         return True
-    return len({(lit.kind, lit.name, lit.want) for lit in guard}) == len(
-        {(lit.kind, lit.name, lit.want, lit.negated) for lit in guard}
-    )
+    held: dict[tuple[str, str, str], bool] = {}
+    for lit in guard:
+        if held.setdefault((lit.kind, lit.name, lit.want), lit.negated) != lit.negated:
+            return False
+    return True
 
 
 class Value:

@@ -67,6 +67,15 @@ def _by_name(node: ast.Call) -> ast.Attribute | None:
     return None
 
 
+def _replaceable(name: str) -> bool:
+    """True if an attribute of that name may hold attention."""
+    return (
+        name in _HOOKS
+        or (name.startswith("_") and "attn" in name)
+        or any(p.search(name) for p in (_CLASS, _MASKS, _KERNEL_NAMES))
+    )
+
+
 def replaces_attention(target: ast.Attribute, value: ast.expr) -> bool:
     """True if `target = value` puts another attention in place of a class's or module's."""
     bound = isinstance(value, ast.Call)
@@ -216,6 +225,8 @@ def _replaces_a_forward(symbol: Symbol) -> bool:
 
 def _patches(project: Project, symbol: Symbol) -> bool:
     assert symbol.node is not None and symbol.module is not None
+    if not any(_replaceable(a.attr) for a in project.mentions(symbol.node).attributes):
+        return False
     for node in ast.walk(symbol.node):
         if isinstance(node, ast.Assign):
             for target in node.targets:
