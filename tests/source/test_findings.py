@@ -68,6 +68,10 @@ NOT_FINDINGS = {
         "def f(k):\n    return 'flash' in k.get('attn_implementation', '')\n"
     ),
     "infused is not fused": "def f(position_infused_attn=False):\n    return position_infused_attn\n",
+    "a table of kinds of attention that names no kernel": (
+        "X_ATTENTION_CLASSES = {'selfattn': A, 'rel_selfattn': B}\n"
+        "def f(kind):\n    return X_ATTENTION_CLASSES[kind](), X_ATTENTION_CLASSES.get('selfattn')\n"
+    ),
     "a dataset flag": "load(image_folder='x', attention_mask=m, attn_dropout=0.1)\n",
 }
 
@@ -76,6 +80,9 @@ FINDINGS = {
     "config-write": ("config._attn_implementation = 'flash_attention_2'\n", 1),
     "legacy-keyword": ("M.from_pretrained('x', use_flash_attention_2=True)\n", 1),
     "own-boolean": ("load('x', use_flash_attn=True)\n", 1),
+    "own-boolean ": ("block = Block(dim=8, attn_flash=True)\n", 1),
+    "own-boolean  ": ("class B:\n    def __init__(self):\n        self.use_fa_flash = False\n", 3),
+    "class-registry ": ("def f(c):\n    return X_ATTENTION_CLASSES[c._attn_implementation]()\n", 2),
     "monkey-patch": ("import t\nt.LlamaAttention.forward = flash_forward\n", 2),
     "monkey-patch ": (
         "import types\nfor layer in model.layers:\n"

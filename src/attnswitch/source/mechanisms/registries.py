@@ -16,13 +16,14 @@ REGISTRY = re.compile(
     r"(?:ATTENTION|ATTN)_(?:CLASSES|FUNCTIONS|CLASS|LAYERS|TYPES|IMPLS?|MODULES)\b"
     r"|(?:^|\.)AttentionInterface(?:\._global_mapping)?$"
 )
+_IMPLEMENTATION = re.compile(r"flash|sdpa|scaled_dot|xformers|eager|triton|flex", re.IGNORECASE)
 
 
 def detect(node: ast.AST, place: Place) -> Iterator[Finding]:
     """Yield a finding where a registry is written, read or extended."""
     if isinstance(node, ast.Assign):
         name = dotted_text(node.targets[0])
-        if REGISTRY.search(name) and isinstance(node.value, ast.Dict):
+        if REGISTRY.search(name) and isinstance(node.value, ast.Dict) and _names_one(node.value):
             keys = ", ".join(short(k, 30) for k in node.value.keys if k is not None)
             yield place.finding(
                 node, "class-registry", "offers", f"offers attention by name: {keys}"
@@ -31,16 +32,29 @@ def detect(node: ast.AST, place: Place) -> Iterator[Finding]:
         yield from _table(node, place)
     elif isinstance(node, ast.Subscript):
         name = dotted_text(node.value)
-        if REGISTRY.search(name):
+        if REGISTRY.search(name) and _chooses_a_kernel(node.value, place):
             yield from _use(node, name, node.slice, isinstance(node.ctx, ast.Store), place)
     elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
         name = dotted_text(node.func.value)
-        if REGISTRY.search(name) and node.func.attr in {"get", "register", "update"} and node.args:
+        chooses = node.func.attr in {"get", "register", "update"} and bool(node.args)
+        if REGISTRY.search(name) and chooses and _chooses_a_kernel(node.func.value, place):
             yield from _use(node, name, node.args[0], node.func.attr != "get", place)
     elif isinstance(node, ast.Call) and dotted_text(node.func) == "setattr" and len(node.args) == 3:
         name = dotted_text(node.args[0])
         if REGISTRY.search(name):
             yield from _use(node, name, node.args[1], True, place)
+
+
+def _names_one(table: ast.Dict) -> bool:
+    """True if a table names a kernel, or says that there is none: `"eager": LlamaAttention`."""
+    return bool(_IMPLEMENTATION.search(ast.unparse(table)))
+
+
+def _chooses_a_kernel(table: ast.expr, place: Place) -> bool:
+    """False for a table of the tree whose rows are kinds of attention, and no implementations."""
+    symbol = place.project.resolve_dotted(place.module, table)
+    written = getattr(symbol.node, "value", None) if symbol is not None else None
+    return not isinstance(written, ast.Dict) or not written.keys or _names_one(written)
 
 
 def _table(node: ast.Dict, place: Place) -> Iterator[Finding]:
