@@ -215,10 +215,15 @@ def test_a_script_that_makes_an_object_which_loads_a_model_is_a_program(tree):
     files = {
         "chat.py": CHAT,
         "demo.py": 'from chat import Chat\n\nchat = Chat("x")\nprint(chat)\n',
+        "far.py": (
+            "from chat import Chat\n\n\ndef build(path):\n    return Chat(path)\n\n\n"
+            'class Live:\n    def __init__(self):\n        self.chat = build("x")\n'
+        ),
+        "app.py": "from far import Live\n\nlive = Live()\nlive.run()\n",
         "names.py": 'from pathlib import Path\n\nhere = Path("x")\nprint(here)\n',
     }
     found = entries(tree(files))
-    assert found["demo.py"].flash == "on"
+    assert (found["demo.py"].flash, found["app.py"].flash) == ("on", "on")
     assert "names.py" not in found
 
 

@@ -20,6 +20,8 @@ _KINDS = (
 )
 _WORKS = re.compile(r"from_pretrained|load_pretrained|parse_args")
 _LOADS = re.compile(r"(?:^|\.)(?:from_pretrained|load_pretrained_model)(?:\.|$)")
+#: Calls from one function to the next before a model is loaded.
+MOST_CALLS = 3
 _TOOLS = re.compile(r"merge|convert|extract|consolidate|_delta|quantiz|export|download|split")
 _SCRIPT_LINE = re.compile(
     r"^\s*[\"']?([\w.-]+)[\"']?\s*=\s*[\"']([\w.]+):([\w.]+)[\"']", re.MULTILINE
@@ -110,19 +112,31 @@ def _makes_a_model(project: Project, module: Module) -> bool:
             continue
         inside = called.kind == "function" and called.module is module
         calls = project.mentions(called.node).calls if inside else [node.value]
-        if any(_loads(project.resolve_dotted(module, call.func), module) for call in calls):
+        if any(_loads(project, project.resolve_dotted(module, c.func), module) for c in calls):
             return True
     return False
 
 
-def _loads(made: Symbol | None, module: Module) -> bool:
-    """True for a function, or a class with its methods, of another module that loads a model."""
-    if made is None or made.kind not in {"class", "function"}:
+def _loads(project: Project, made: Symbol | None, module: Module) -> bool:
+    """True for a function, or a class with its methods, of another module that loads a model.
+
+    It may do so by other functions, which it calls.
+    """
+    if made is None or made.module is module:
         return False
-    if made.module is module or made.node is None:
-        return False
-    text = ast.unparse(made.node)
-    return ".from_pretrained(" in text or "load_pretrained_model(" in text
+    todo, seen = [(made, 0)], set()
+    while todo:
+        symbol, depth = todo.pop()
+        if symbol.kind not in {"class", "function"} or symbol.node is None or symbol.key in seen:
+            continue
+        seen.add(symbol.key)
+        for call in project.mentions(symbol.node).calls:
+            if _LOADS.search(dotted_text(call.func)):
+                return True
+            called = project.resolve_dotted(symbol.module, call.func) if symbol.module else None
+            if called is not None and depth < MOST_CALLS:
+                todo.append((called, depth + 1))
+    return False
 
 
 def find_programs(project: Project, files: list[SourceFile], launched: set[str]) -> list[Program]:

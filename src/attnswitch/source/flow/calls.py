@@ -13,6 +13,7 @@ from attnswitch.source.flow.machine import Given
 from attnswitch.source.flow.methods import Methods
 from attnswitch.source.flow.named_classes import NamedClasses
 from attnswitch.source.flow.outside import Outside
+from attnswitch.source.flow.parsers import Parsers
 from attnswitch.source.flow.state import DEPTH, UNKNOWN, Frame, Remembered, line_of
 from attnswitch.source.flow.values import (
     ALWAYS,
@@ -44,7 +45,7 @@ Method = tuple[Symbol, ast.AST]
 _NOT_BY_NAME = frozenset({"forward", "generate", "train", "eval", "to", "__init__"})
 
 
-class Calls(Methods, Outside, Described, NamedClasses):
+class Calls(Methods, Outside, Parsers, Described, NamedClasses):
     """Evaluates calls."""
 
     def call(self, node: ast.Call, frame: Frame) -> Value:
@@ -57,6 +58,8 @@ class Calls(Methods, Outside, Described, NamedClasses):
         special = self._method(node, name, function, arguments, frame)
         if special is None:
             special = self.read_configuration(name, arguments)
+        if special is None and name == "to_dict" and isinstance(node.func, ast.Attribute):
+            special = self.parsed_options(node.func.value, frame)
         if special is not None:
             return special
         if not isinstance(function, Choice):
@@ -123,10 +126,15 @@ class Calls(Methods, Outside, Described, NamedClasses):
             return self._external(function.dotted, node, arguments, frame)
         self._kernel(dotted_text(node.func), node, frame)
         self._start(dotted_text(node.func), arguments)
-        if isinstance(node.func, ast.Attribute):
+        if isinstance(node.func, ast.Attribute) and not self._holds(node.func, frame):
             return self._by_name(name, node, arguments, frame)
         self._callbacks(arguments, line_of(frame, node))
         return Unknown(dotted_text(node.func))
+
+    def _holds(self, called: ast.Attribute, frame: Frame) -> bool:
+        """`self.attention(x)` after `self.attention = nn.MultiheadAttention(…)`: no method."""
+        owner = frame.lookup(called.value.id) if isinstance(called.value, ast.Name) else None
+        return isinstance(owner, Instance) and self.member(owner, called.attr) is not None
 
     def _run_module_object(self, module: Instance, arguments: Given, at: Line) -> Value:
         """`self.attn(x)`: a module of torch runs its forward."""
@@ -182,6 +190,7 @@ class Calls(Methods, Outside, Described, NamedClasses):
         self.state.visited.add((symbol.module.path, symbol.dotted))
         frame = Frame(symbol.module, names, symbol.dotted, function.owner)
         frame.outer = self.closures.get(symbol.key)
+        frame.body = node
         if isinstance(function.owner, (Instance, Class)):
             frame.klass = function.owner.symbol
         saved_guard, self.state.guard = self.state.guard, ALWAYS
@@ -237,6 +246,8 @@ class Calls(Methods, Outside, Described, NamedClasses):
             setting = words.is_setting(name) or words.is_switch(name)
             if name in defaults and (setting or not by_others):
                 values[name] = self.evaluate(defaults[name], outside)
+                if more and words.is_switch(name) and self._configures(function):
+                    values[name] = Chosen("config", name, values[name])
             else:
                 values[name] = self._annotated(annotations.get(name), outside)
         for name, value in values.items():
@@ -247,6 +258,11 @@ class Calls(Methods, Outside, Described, NamedClasses):
         if spec.vararg:
             values[spec.vararg.arg] = UNKNOWN
         return values
+
+    def _configures(self, function: Function) -> bool:
+        """True for the constructor of a configuration, which a checkpoint gives its arguments."""
+        owner = function.owner.symbol if isinstance(function.owner, (Instance, Class)) else None
+        return function.symbol.dotted.endswith(".__init__") and self.is_config(owner)
 
     def _annotated(self, annotation: ast.expr | None, frame: Frame) -> Value:
         """An argument nobody gave: an object of the class in its annotation, if the tree has it."""

@@ -111,8 +111,10 @@ class Knowledge:
             chosen = Chosen("option", name, flag_default(node), where, typed_flag(node))
             self._options.setdefault(name, []).append(chosen)
 
-    def _note_class(self, module: Module, node: ast.ClassDef) -> None:
+    def _note_class(self, module: Module, node: ast.ClassDef) -> bool:
+        """Note methods, options and defaults of a class; True if options of attention are there."""
         symbol = Symbol("class", node.name, module, node)
+        has_options = False
         for item in node.body:
             if isinstance(item, (ast.FunctionDef, ast.AsyncFunctionDef)):
                 self.methods.setdefault(item.name, []).append((symbol, item))
@@ -123,7 +125,11 @@ class Knowledge:
                 if words.is_setting(name) or words.is_switch(name):
                     field = self.field(symbol, name)
                     if isinstance(field, Chosen):
+                        has_options = True
                         self._options.setdefault(name, []).append(field)
+                        if field.kind == "config" and isinstance(field.default, Const):
+                            self.config_defaults.setdefault(name, field.default)
+        return has_options
 
     def _note_defaults(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> None:
         arguments = node.args.args[len(node.args.args) - len(node.args.defaults) :]
@@ -232,9 +238,9 @@ class Knowledge:
         def enter(node: ast.AST, prefix: str) -> None:
             for item in ast.iter_child_nodes(node):
                 if isinstance(item, ast.ClassDef):
-                    self._note_class(module, item)
+                    has_options = self._note_class(module, item)
                     bases = {dotted_text(b).split(".")[-1] for b in item.bases}
-                    found.append((item.name, bases, False))
+                    found.append((item.name, bases, has_options))
                     enter(item, item.name)
                 elif isinstance(item, (ast.FunctionDef, ast.AsyncFunctionDef)):
                     name = f"{prefix}.{item.name}" if prefix else item.name

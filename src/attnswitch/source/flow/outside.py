@@ -1,4 +1,4 @@
-"""Functions outside the tree: parsers, environment, package tests, kernels."""
+"""Functions outside the tree: environment, package tests, kernels."""
 
 # ruff: noqa: N802 - handlers are named after the functions they stand for
 from __future__ import annotations
@@ -18,7 +18,6 @@ from attnswitch.source.flow.reaching import family_by_name
 from attnswitch.source.flow.state import UNKNOWN, Frame, line_of
 from attnswitch.source.flow.values import (
     ALWAYS,
-    Arguments,
     Available,
     Bound,
     Choice,
@@ -43,7 +42,7 @@ from attnswitch.source.flow.values import (
 from attnswitch.source.mechanisms.calls import FLASH_CLASS
 from attnswitch.source.mechanisms.patches import patch_target, replaces_by_name
 from attnswitch.source.named_modules import modules_named
-from attnswitch.source.project import Module, dotted_text
+from attnswitch.source.project import Module
 from attnswitch.source.records import Line
 
 #: The loading function of this family, where another package brings it.
@@ -164,28 +163,6 @@ class Outside(Expressions):
                 self.state.auto.append(made.symbol)
         return None
 
-    def _call_HfArgumentParser(self, dotted, node, positional, keywords, frame) -> Value:
-        return self._parser_of_classes(positional, keywords)
-
-    def _call_TrlParser(self, dotted, node, positional, keywords, frame) -> Value:
-        return self._parser_of_classes(positional, keywords)
-
-    def parser_made(self, made: Class, arguments: Given) -> Value | None:
-        """`TrlParser((ModelConfig, …))`, of a class of the tree that is an `HfArgumentParser`."""
-        for symbol in self.ancestry(made.symbol):
-            bases = symbol.node.bases if isinstance(symbol.node, ast.ClassDef) else ()
-            if any(dotted_text(base).endswith("HfArgumentParser") for base in bases):
-                return self._parser_of_classes(*arguments[:2])
-        return None
-
-    def _parser_of_classes(self, positional: list[Value], keywords: dict[str, Value]) -> Value:
-        """A parser whose result is an object of each of its dataclasses."""
-        value = positional[0] if positional else keywords.get("dataclass_types", UNKNOWN)
-        rows = value.items if isinstance(value, Row) else (value,)
-        self.state.parsed |= {v.symbol.key for v in rows if isinstance(v, Class)}
-        made = Row(tuple(Instance(v.symbol) if isinstance(v, Class) else UNKNOWN for v in rows))
-        return Bound(External("<parser>"), (made,))
-
     def _call_Fire(self, dotted, node, positional, keywords, frame) -> Value | None:
         for value in positional:
             if isinstance(value, Function):
@@ -228,13 +205,6 @@ class Outside(Expressions):
         made = dotted.rpartition(".")[0].endswith("Config")
         if made and positional and isinstance(positional[0], Mapping):
             return Mapping(positional[0].items, rest=True)
-        return None
-
-    def _call_vars(self, dotted, node, positional, keywords, frame) -> Value | None:
-        value = positional[0] if positional else UNKNOWN
-        if isinstance(value, Arguments):
-            names = self.state.options.get(value.at, {})
-            return Mapping(tuple((n, self.option(value, n)) for n in names), True)
         return None
 
     def _call_getattr(self, dotted, node, positional, keywords, frame) -> Value | None:

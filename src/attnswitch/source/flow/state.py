@@ -21,7 +21,7 @@ from attnswitch.source.flow.values import (
     choose,
     possible,
 )
-from attnswitch.source.project import Module, Symbol
+from attnswitch.source.project import FunctionNode, Module, Symbol
 from attnswitch.source.records import Line
 
 #: Statements that one entry point may take; beyond that the verdict says that it gave up.
@@ -31,7 +31,10 @@ DEPTH = 24
 
 @dataclass
 class Frame:
-    """The local names of one call; `shared` holds those that it declares global."""
+    """The local names of one call; `shared` holds those that it declares global.
+
+    `body` is the function that runs, None at the top of a module.
+    """
 
     module: Module
     names: dict[str, Value] = field(default_factory=dict)
@@ -41,6 +44,7 @@ class Frame:
     outer: Frame | None = None
     shared: set[str] = field(default_factory=set)
     returns: list[tuple[Guard, Value]] = field(default_factory=list)
+    body: FunctionNode | None = None
 
     def lookup(self, name: str) -> Value | None:
         """A local name, or one of the functions around."""

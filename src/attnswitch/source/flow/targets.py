@@ -9,6 +9,7 @@ from attnswitch.source import words
 from attnswitch.source.flow.calls import Calls
 from attnswitch.source.flow.events import Event
 from attnswitch.source.flow.families import families
+from attnswitch.source.flow.local_copies import handed_on
 from attnswitch.source.flow.reaching import family_of_a_patch
 from attnswitch.source.flow.state import UNKNOWN, Frame, line_of
 from attnswitch.source.flow.values import (
@@ -148,6 +149,8 @@ class Targets(Calls):
         if not (words.is_setting(name) or words.is_switch(name)):
             return
         if owner in {"self", "args"} and not words.is_setting(name):
+            return
+        if frame.body is not None and not handed_on(owner, frame.body):
             return
         what = f"{owner}.{name}"
         self._forget_overwritten(what, frame)
