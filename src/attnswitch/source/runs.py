@@ -88,6 +88,8 @@ class Runs:
         state.trains = program.kind in {"training", "tool"}
         interpreter = Interpreter(self.project, self.knowledge, state)
         try:
+            if program.calls:
+                interpreter.import_packages(program.module)
             interpreter.run_module(program.module, is_main=True)
             if program.calls:
                 self._call(interpreter, program)

@@ -50,7 +50,7 @@ def judge(events: list[Event], role: str, scripted: bool = False) -> Answer:
     """
     kinds = {"load", "write", "patch", "call"}
     events = reaching(events, lambda e: not scripted or by_default(e.guard) is not False)
-    mine = _with_needed_packages(events, [e for e in events if e.role == role and e.kind in kinds])
+    mine = _with_needed_packages(events, _of_the_role([e for e in events if e.kind in kinds], role))
     mine = _without_judges(_without_mpt(mine))
     answer = Answer()
     answer.loads = any(e.kind in {"load", "patch"} for e in mine) or any(
@@ -96,6 +96,19 @@ def judge(events: list[Event], role: str, scripted: bool = False) -> Answer:
             answer.literals, answer.default = [kind], "depends"
         answer.reasons.append(f"other models are loaded without it at {_list(_places(off))}")
     return answer
+
+
+def _of_the_role(events: list[Event], role: str) -> list[Event]:
+    """The events of one role; a part that hears or speaks counts with the language model.
+
+    Beside a language model it counts where it asks for FlashAttention, and is no rival elsewhere.
+    """
+    mine = [e for e in events if e.role == role]
+    if role != "language_model":
+        return mine
+    alone = not any(e.kind == "load" for e in mine)
+    speech = {id(e) for e in events if e.role == "speech" and (alone or e.family == "flash")}
+    return [e for e in events if e.role == role or id(e) in speech]
 
 
 def _picks(on: list[Event], off: list[Event]) -> set[Literal]:

@@ -29,8 +29,8 @@ SETTING = re.compile(
 )
 #: Names whose value is a boolean (or stands for one) about FlashAttention, xformers or SDPA.
 SWITCH = re.compile(
-    r"(?:flash_?attn|flash_?attention|flash_?att\b|use_flash|with_flash|enable_flash"
-    r"|disable_flash|no_flash|flash_sdp|mem_efficient_sdp|xformers|^(?:use_|enable_)?xattn$"
+    r"(?:flash_?attn|flash_?attention|flash_?att\b|attn_?flash\b|use_fa\d?_flash"
+    r"|use_flash|with_flash|enable_flash|disable_flash|no_flash|flash_sdp|mem_efficient_sdp|xformers|^(?:use_|enable_)?xattn$"
     r"|use_sdpa|use_(?:\w+_)?scaled_dot_product"
     r"|use_memory_efficient_att|memory_efficient_attention|use_mem_eff|(?<![a-z])fused_attn)",
     re.IGNORECASE,
@@ -102,8 +102,8 @@ _LANGUAGE = re.compile(
 _TOWER = re.compile(r"^(?:mm_)?vision_tower(?:_name|_path|_name_or_path|_cfg)?$")
 #: Classes with a from_pretrained that loads no model.
 _NO_MODEL = re.compile(
-    r"Tokenizer|Processor|Config|FeatureExtractor|Peft|Scheduler|Dataset|Image|Vae|VAE|Diffusion"
-    r"|UNet|Lora",
+    r"Tokenizer|Processor|Config|FeatureExtractor|Peft|Scheduler|Dataset|Image|Vae|VAE"
+    r"|(?<!Masked)Diffusion|UNet|Lora",  # a language model may be trained by masked diffusion
     re.IGNORECASE,
 )
 

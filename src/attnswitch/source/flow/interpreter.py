@@ -49,8 +49,8 @@ class Interpreter(Targets):
             self.state.imported |= quiet.closure(module)
             return
         self.state.imported.add(module.path)
-        for package in quiet.packages(module):
-            self.run_module(package, is_main=False)
+        if not is_main or _belongs_to_a_package(module):
+            self.import_packages(module)
         frame = Frame(module)
         if is_main:
             frame.names["__name__"] = Const("__main__")
@@ -61,6 +61,11 @@ class Interpreter(Targets):
         for sibling in dynamic_imports(self.project, module):
             self.run_module(sibling, is_main=False)
         self.state.guard = saved
+
+    def import_packages(self, module: Module) -> None:
+        """Run the packages around a module, as importing it does."""
+        for package in self.knowledge.quiet.packages(module):
+            self.run_module(package, is_main=False)
 
     # -- blocks -----------------------------------------------------------------------------
 
@@ -328,3 +333,10 @@ def _merged_mapping(left: Mapping, right: Mapping, yes: Guard, no: Guard) -> Map
             absent = Const(None)
             merged = merged.put(key, choose([(yes, mine or absent), (no, other or absent)]))
     return merged
+
+
+def _belongs_to_a_package(module: Module) -> bool:
+    """True for a program that only starts with `python -m`: it imports relatively."""
+    return any(
+        isinstance(node, ast.ImportFrom) and node.level > 0 for node in ast.walk(module.tree)
+    )

@@ -38,6 +38,12 @@ from attnswitch.source.records import Line
 #: Named after the language model that they belong to: `Qwen2VisionTransformerPretrainedModel`.
 _VISION_PART = re.compile(r"Vision_?(?:Tower|Transformer|Model|Encoder)|VisualEncoder")
 _WHOLE = re.compile(r"CausalLM|ConditionalGeneration")
+#: Parts that hear or speak.
+_SPEECH = re.compile(
+    r"(?:speech|audio|voice)_?(?:generator|encoder|decoder|tower|tokenizer)|whisper|hubert|wav2vec"
+    r"|vocoder",
+    re.IGNORECASE,
+)
 
 
 class Loads(Expressions):
@@ -126,7 +132,8 @@ class Loads(Expressions):
     def _built_from(self, receiver: Value, arguments: Given, node: ast.Call, frame: Frame) -> None:
         if isinstance(receiver, External) and receiver.dotted.split(".")[-1] == "AutoModel":
             saved = self.state.guard
-            for symbol in self.state.auto:
+            role = self._role(receiver.dotted, node, frame)
+            for symbol in [s for s in self.state.auto if _may_be(s, role)]:
                 self.state.guard = saved | branch(f"the configuration is {symbol.dotted}'s").yes
                 self.create(symbol, ([], {}, True), line_of(frame, node))
             self.state.guard = saved
@@ -196,6 +203,9 @@ class Loads(Expressions):
             return "vision_tower"
         if "projector" in low or "resampler" in low or "projector" in frame.module.path.lower():
             return "projector"
+        own = (name, frame.klass.dotted if frame.klass else "", frame.module.path.split("/")[-1])
+        if any(_SPEECH.search(text) for text in own):
+            return "speech"
         if any(
             w in low
             for w in (
@@ -276,6 +286,13 @@ def _configured(arguments: Given) -> Value:
 def _left_open(asked: Value) -> Value:
     """None asks for nothing: the configuration keeps what it says."""
     return Chosen("config", "_attn_implementation", UNKNOWN) if asked == Const(None) else asked
+
+
+def _may_be(registered: Symbol, role: str) -> bool:
+    """True if `AutoModel` may make that class of the tree where it loads a part of a model."""
+    file = registered.module.path.split("/")[-1] if registered.module else ""
+    sees = words.role_of(registered.dotted) or words.role_of(file)
+    return (sees == "vision_tower") == (role == "vision_tower")
 
 
 def receiver_instance(receiver: Value) -> Value:
