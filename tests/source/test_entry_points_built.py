@@ -289,3 +289,53 @@ if __name__ == "__main__":
 def test_a_configuration_that_the_program_makes_asks_for_what_it_is_given(makes, flash, tree):
     text = CONVERTS.replace("{makes}", makes)
     assert entries(tree({"convert.py": text}))["convert.py"].flash == flash
+
+
+BY_NAME = """\
+import argparse
+import models
+
+parser = argparse.ArgumentParser()
+parser.add_argument("--family", default="dense")
+
+
+class Wrapped:
+    def __init__(self, family):
+        made = models.__dict__[family].Model
+        self.model = made()
+
+    def forward(self, q):
+        return self.model(q)
+
+
+if __name__ == "__main__":
+    Wrapped(parser.parse_args().family)
+"""
+DENSE = """\
+from flash_attn import flash_attn_func
+
+
+class Model:
+    def forward(self, q):
+        return flash_attn_func(q, q, q)
+"""
+
+
+@pytest.mark.parametrize(
+    ("imports", "flash"),
+    [
+        ("import os\nfrom . import dense\n", "on"),
+        ("from . import dense, plain\n", "depends"),
+        ("from . import plain\n", "off"),
+    ],
+)
+def test_what_a_module_binds_is_found_by_a_name_that_is_not_known(imports, flash, tree):
+    files = {
+        "models/__init__.py": imports,
+        "models/dense.py": DENSE,
+        "models/plain.py": "class Model:\n    def forward(self, q):\n        return q\n",
+        "train.py": BY_NAME,
+    }
+    entry = entries(tree(files))["train.py"]
+    assert entry.flash == flash
+    assert any("family" in text for text in entry.depends_on) == (flash == "depends")

@@ -78,6 +78,49 @@ if __name__ == "__main__":
 """
 
 
+WORKERS = """\
+import argparse
+import ray
+from transformers import AutoModelForCausalLM
+
+parser = argparse.ArgumentParser()
+parser.add_argument("--use_flash_attn", action="store_true")
+
+
+class Actor:
+    def __init__(self, role):
+        self.role = role
+
+    def init_model(self):
+        kernel = "flash_attention_2"
+        self.model = AutoModelForCausalLM.from_pretrained("x", attn_implementation=kernel)
+
+
+class Critic:
+    def init_model(self):
+        self.model = AutoModelForCausalLM.from_pretrained("x")
+
+
+if __name__ == "__main__":
+    {worker}
+    group = {"actor": ray.remote(worker)}
+    ray.get([started(made) for made in group.values()])
+"""
+
+
+@pytest.mark.parametrize(
+    ("worker", "flash"),
+    [
+        ("worker = Actor", "on"),
+        ("worker = Critic", "off"),
+        ("worker = Actor if parser.parse_args().use_flash_attn else Critic", "depends"),
+    ],
+)
+def test_a_worker_of_ray_is_made_and_its_methods_are_called(worker, flash, tree):
+    entry = entries(tree({"train.py": WORKERS.replace("{worker}", worker)}))["train.py"]
+    assert (entry.flash, entry.kind) == (flash, "training")
+
+
 @pytest.mark.parametrize("called", ["evaluate.remote", "evaluate.options(num_cpus=2).remote"])
 def test_a_function_that_runs_in_another_process_is_followed(called, tree):
     entry = entries(tree({"evaluate.py": REMOTE.replace("{called}", called)}))["evaluate.py"]
@@ -87,6 +130,7 @@ def test_a_function_that_runs_in_another_process_is_followed(called, tree):
 PATCHED = """\
 from flash_attn import flash_attn_func
 from transformers import AutoModelForCausalLM
+from transformers.models.llama import modeling_llama
 from transformers.models.llama.modeling_llama import {owner}
 
 
@@ -94,24 +138,36 @@ def forward(self, q):
     return flash_attn_func(q, q, q)
 
 
+class Own:
+    def forward(self, q):
+        return flash_attn_func(q, q, q)
+
+
 if __name__ == "__main__":
-    {owner}.forward = forward
+    {patches}
     AutoModelForCausalLM.from_pretrained("x"{asked})
 """
+OF_THE_CLASS = "{owner}.forward = forward"
+THE_CLASS = "modeling_llama.{owner} = Own"
+ASKS = ', attn_implementation="flash_attention_2"'
 
 
 @pytest.mark.parametrize(
-    ("owner", "asked", "flash"),
+    ("patches", "owner", "asked", "flash"),
     [
-        ("LlamaAttention", "", "on"),
-        ("LlamaFlashAttention2", "", "off"),
-        ("LlamaFlashAttention2", ', attn_implementation="flash_attention_2"', "on"),
+        (OF_THE_CLASS, "LlamaAttention", "", "on"),
+        (OF_THE_CLASS, "LlamaFlashAttention2", "", "off"),
+        (OF_THE_CLASS, "LlamaFlashAttention2", ASKS, "on"),
+        (THE_CLASS, "LlamaAttention", "", "on"),
+        (THE_CLASS, "LlamaFlashAttention2", "", "off"),
+        (THE_CLASS, "LlamaFlashAttention2", ASKS, "on"),
     ],
 )
 def test_a_patch_of_a_class_that_only_a_request_chooses_does_not_choose_it(
-    owner, asked, flash, tree
+    patches, owner, asked, flash, tree
 ):
-    text = PATCHED.replace("{owner}", owner).replace("{asked}", asked)
+    text = PATCHED.replace("{patches}", patches).replace("{owner}", owner)
+    text = text.replace("{asked}", asked)
     assert entries(tree({"infer.py": text}))["infer.py"].language_model == flash
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import shutil
 import sys
@@ -48,6 +49,7 @@ def run(args: argparse.Namespace) -> int:
     from attnswitch.source.text import render
 
     scans = [source.scan(path, processors()) for path in args.paths]
+    gc.freeze()  # what is left of the trees is not looked through once more at the end
     to_stdout = "-" in (args.json, args.sarif)
     for scan in scans:
         if not args.check:

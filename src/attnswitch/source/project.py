@@ -30,7 +30,7 @@ class Symbol:
     module: Module | None = None
     node: ast.AST | None = None
 
-    @property
+    @cached_property
     def key(self) -> tuple[str, int]:
         """A hashable identity: file and line."""
         path = self.module.path if self.module else self.dotted
@@ -381,11 +381,16 @@ def find_method(node: ast.ClassDef, name: str) -> FunctionNode | None:
 
 def dotted_text(node: ast.AST) -> str:
     """`a.b.c` for a chain of names and attributes; calls and subscripts are passed through."""
-    if isinstance(node, ast.Name):
-        return node.id
-    if isinstance(node, ast.Attribute):
-        base = dotted_text(node.value)
-        return f"{base}.{node.attr}" if base else node.attr
-    if isinstance(node, (ast.Call, ast.Subscript)):
-        return dotted_text(node.func if isinstance(node, ast.Call) else node.value)
-    return ""
+    tail = ""
+    while True:  # asked of every name of a tree, several times
+        if isinstance(node, ast.Name):
+            return node.id + tail
+        if isinstance(node, ast.Attribute):
+            tail = f".{node.attr}{tail}"
+            node = node.value
+        elif isinstance(node, ast.Call):
+            node = node.func
+        elif isinstance(node, ast.Subscript):
+            node = node.value
+        else:
+            return tail[1:]

@@ -37,7 +37,7 @@ from attnswitch.source.flow.values import (
     choose,
     one_of_many,
 )
-from attnswitch.source.project import Symbol, dotted_text, find_method
+from attnswitch.source.project import Module, Symbol, dotted_text, find_method
 
 #: Methods of every module of torch that give the module back.
 _RETURNS_ITSELF = frozenset(
@@ -94,6 +94,8 @@ class Expressions(Operators):
     def attribute(self, base: Value, node: ast.Attribute, frame: Frame) -> Value:
         """`base.attr` for one alternative of the base."""
         name = node.attr
+        if isinstance(base, ModuleValue) and name == "__dict__":
+            return self._names_of_a_module(base.module)
         if isinstance(base, ModuleValue):
             symbol = self.project.attribute(base.module, name)
             return self.symbol_value(symbol) if symbol else UNKNOWN
@@ -144,6 +146,16 @@ class Expressions(Operators):
                     return Function(inner, base.owner)
             passed = passed or symbol.key == base.after.key
         return UNKNOWN
+
+    def _names_of_a_module(self, module: Module) -> Value:
+        """`package.__dict__`: what the top of a module binds, but for names of other packages."""
+        found = ((name, self.project.attribute(module, name)) for name in module.bindings)
+        held = tuple(
+            (name, self.symbol_value(symbol))
+            for name, symbol in found
+            if symbol is not None and symbol.kind != "external"
+        )
+        return Mapping(held, rest=not held)
 
     def unknown_attribute(self, name: str, text: str) -> Value:
         """An attribute of an object that could not be followed: a known option, or a field."""

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import ast
+import re
 
 from attnswitch.source import words
 from attnswitch.source.dynamic import dynamic_imports, registers
@@ -33,6 +34,8 @@ from attnswitch.source.walking import nested_blocks
 
 _DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 
+#: A relative import, or what looks like one.
+_RELATIVE = re.compile(r"\bfrom\s+\.")
 #: The method that runs each kind of statement, where there is one.
 _RUNS = {kind: f"_{kind.__name__}" for kind in ast.stmt.__subclasses__()}
 
@@ -49,7 +52,7 @@ class Interpreter(Targets):
             self.state.imported |= quiet.closure(module)
             return
         self.state.imported.add(module.path)
-        if not is_main or _belongs_to_a_package(module):
+        if not is_main or self._belongs_to_a_package(module):
             self.import_packages(module)
         frame = Frame(module)
         if is_main:
@@ -66,6 +69,13 @@ class Interpreter(Targets):
         """Run the packages around a module, as importing it does."""
         for package in self.knowledge.quiet.packages(module):
             self.run_module(package, is_main=False)
+
+    def _belongs_to_a_package(self, module: Module) -> bool:
+        """True for a program that only starts with `python -m`: it imports relatively."""
+        return bool(_RELATIVE.search(module.text)) and any(
+            isinstance(node, ast.ImportFrom) and node.level > 0
+            for node in self.project.mentions(module.tree).imports
+        )
 
     # -- blocks -----------------------------------------------------------------------------
 
@@ -333,10 +343,3 @@ def _merged_mapping(left: Mapping, right: Mapping, yes: Guard, no: Guard) -> Map
             absent = Const(None)
             merged = merged.put(key, choose([(yes, mine or absent), (no, other or absent)]))
     return merged
-
-
-def _belongs_to_a_package(module: Module) -> bool:
-    """True for a program that only starts with `python -m`: it imports relatively."""
-    return any(
-        isinstance(node, ast.ImportFrom) and node.level > 0 for node in ast.walk(module.tree)
-    )

@@ -37,6 +37,7 @@ from attnswitch.source.flow.values import (
     Template,
     Unknown,
     Value,
+    alternatives,
     apply,
 )
 from attnswitch.source.mechanisms.calls import FLASH_CLASS
@@ -162,6 +163,17 @@ class Outside(Expressions):
             if isinstance(made, Class) and made.symbol not in self.state.auto:
                 self.state.auto.append(made.symbol)
         return None
+
+    def _call_remote(self, dotted, node, positional, keywords, frame) -> Value | None:
+        """`ray.remote(Worker)`: its objects are made elsewhere, and their methods called there."""
+        if dotted != "ray.remote" or not positional:
+            return None
+        for guard, made in alternatives(positional[0]):
+            if isinstance(made, Class):
+                saved, self.state.guard = self.state.guard, self.state.guard | guard
+                self.create(made.symbol, ([], {}, True), line_of(frame, node))
+                self.state.guard = saved
+        return positional[0]
 
     def _call_Fire(self, dotted, node, positional, keywords, frame) -> Value | None:
         for value in positional:

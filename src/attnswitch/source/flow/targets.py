@@ -39,9 +39,9 @@ from attnswitch.source.mechanisms.patches import (
 from attnswitch.source.project import dotted_text
 from attnswitch.source.records import Line
 
-#: What transformers runs only where FlashAttention is asked for: a method of a class, a function.
+#: What transformers runs only where FlashAttention is asked for: a class or its method, a function.
 _CHOSEN_CLASS = re.compile(
-    r"^transformers\.(?:.*FlashAttention2?\.\w+|.*\._?flash_attention_forward)$"
+    r"^transformers\.(?:.*FlashAttention2?(?:\.\w+)?|.*\._?flash_attention_forward)$"
 )
 
 
@@ -190,7 +190,7 @@ class Targets(Calls):
 
 
 def _where_chosen(name: str) -> Guard:
-    """`LlamaFlashAttention2.forward = f` matters where a model is asked for that class."""
+    """`LlamaFlashAttention2 = Own` matters where a model is asked for that class."""
     if _CHOSEN_CLASS.search(name):
         return frozenset({Literal("config", "_attn_implementation", "== 'flash_attention_2'")})
     return ALWAYS
