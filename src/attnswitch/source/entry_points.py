@@ -82,10 +82,30 @@ def _launched(
     entry.kind = bare.kind if bare.kind != "tool" or kind == "tool" else kind
     if bare.kind == "tool" and bare.flash == "off" and not entry.decided_by:
         entry.kind = "tool"
-    given = [f"--{n} {v}" for n, v in flags.items()] + [f"{n}={v}" for n, v in variables.items()]
+    if entry.flash == "on" and bare.flash == "depends":
+        entry.turn_off = _in_the_script(bare.turn_off, launch)
+    given = [_told(n, v, launch) for n, v in flags.items()]
+    given += [f"{n}={v}" for n, v in variables.items()]
     starts = f"starts {program.module.path}"
     entry.because = f"{starts}{' with ' + ' '.join(given) if given else ''}: {entry.because}"
     return entry
+
+
+def _told(name: str, value: object, launch: Launch) -> str:
+    """An option as a message names it: as it is typed, or with the file that says it."""
+    file = launch.told.get(name)
+    return f"--{name} {value}" if file is None else f"{name}: {value} ({file})"
+
+
+def _in_the_script(turn_off: str, launch: Launch) -> str:
+    """What to change in the script, or in the file that it gives, where an option decides."""
+    first, further, others = turn_off.partition("; or ")
+    option = re.fullmatch(r"(?:leave )?--([\w-]+) (\S+)", first)
+    name = option.group(1).replace("-", "_") if option else ""
+    if option and name in launch.told:
+        value = "false" if option.group(2) == "out" else option.group(2)
+        first = f"{name}: {value} in {launch.told[name]}"
+    return first + further + others
 
 
 def _asked(events: list[Event], models: bool) -> set[tuple[str, str]]:

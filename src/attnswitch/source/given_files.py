@@ -1,17 +1,22 @@
-"""What a configuration says that a script gives on the command line: `train.py configs/x.py`."""
+"""What files say that a script gives on the command line: `train.py --config configs/x.yaml`."""
 
 from __future__ import annotations
 
 import ast
+import json
 import posixpath
 import re
 from collections.abc import Iterator
 
 from attnswitch.source import words
 from attnswitch.source.project import Module, Project
+from attnswitch.source.tree import SourceFile
 
 #: A text that may be the name of a class.
 _NAMES_A_CLASS = re.compile(r"[A-Z]\w*")
+#: A line of YAML: how far it stands to the right, the key, and what follows.
+_LINE = re.compile(r"^(\s*)[\"']?([A-Za-z_][\w-]*)[\"']?\s*:(?:\s+(.*?))?\s*$")
+_COMMENT = re.compile(r"(?:^|\s)#.*$")
 
 
 def settings_of(project: Project, module: Module) -> dict[str, object]:
@@ -69,3 +74,54 @@ def _entries(tree: ast.Module) -> Iterator[tuple[str, ast.expr]]:
                     yield key.value, value
         elif isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
             yield node.targets[0].id, node.value
+
+
+def options_in(file: SourceFile) -> dict[str, object]:
+    """The plain values at the top of a YAML or JSON file, from which parsers take options."""
+    return {name: value for name, value, depth in _pairs(file) if depth == 0}
+
+
+def settings_in(file: SourceFile) -> dict[str, object]:
+    """Settings and switches that a YAML or JSON file holds, at any depth.
+
+    What it holds twice, with other values, is `...`.
+    """
+    found: dict[str, object] = {}
+    for name, value, _depth in _pairs(file):
+        asks = words.is_setting(name) or words.is_switch(name)
+        if asks and found.setdefault(name, value) != value:
+            found[name] = ...
+    return found
+
+
+def _pairs(file: SourceFile) -> Iterator[tuple[str, object, int]]:
+    """Names with plain values, and how deep each stands; YAML line by line, templates and all."""
+    if file.kind == "json":
+        try:
+            yield from _nested(json.loads(file.text), 0)
+        except (ValueError, RecursionError):
+            return
+        return
+    for line in file.text.splitlines():
+        match = _LINE.match(_COMMENT.sub("", line))
+        if match and match.group(3) and match.group(3) not in {"|", ">", "|-", ">-"}:
+            name, text = match.group(2), match.group(3).strip("\"'")
+            yield name.replace("-", "_"), flag_value(text), len(match.group(1))
+
+
+def _nested(value: object, depth: int) -> Iterator[tuple[str, object, int]]:
+    for name, inner in value.items() if isinstance(value, dict) else ():
+        if isinstance(inner, dict):
+            yield from _nested(inner, depth + 1)
+        elif not isinstance(inner, list):
+            yield name.replace("-", "_"), inner, depth
+
+
+def flag_value(text: str) -> object:
+    """The Python value of a flag's text, as HfArgumentParser and argparse read it."""
+    low = text.strip().lower()
+    if low in {"true", "yes"}:
+        return True
+    if low in {"false", "no"}:
+        return False
+    return None if low in {"none", "null"} else text.strip()

@@ -7,7 +7,7 @@ import posixpath
 import re
 
 from attnswitch.source.configurations import is_configuration
-from attnswitch.source.given_files import settings_of
+from attnswitch.source.given_files import flag_value, options_in, settings_in, settings_of
 from attnswitch.source.programs import Launch
 from attnswitch.source.project import Module, Project, dotted_text
 from attnswitch.source.shell_text import (
@@ -72,16 +72,42 @@ def launch_of(
     module, rest = _target(project, path, tokens)
     if module is None:
         return None
-    return Launch(path, line, module, flags_of(rest), environment, _settings(project, path, rest))
+    told = _options_told(project, path, rest)
+    flags = {**{name: value for name, (value, _) in told.items()}, **flags_of(rest)}
+    files = {name: file for name, (_, file) in told.items()}
+    return Launch(path, line, module, flags, environment, _settings(project, path, rest), files)
 
 
 def _settings(project: Project, path: str, tokens: list[str]) -> dict[str, object] | None:
-    """What the Python configuration among the arguments holds, None if there is none."""
+    """What the configurations among the arguments hold, None if there are none."""
     for token in tokens:
         module = _file(project, path, token.rpartition("=")[2]) if token.endswith(".py") else None
         if module is not None and is_configuration(module):
             return settings_of(project, module)
-    return None
+    found: dict[str, object] = {}
+    for file in _data_files(project, path, tokens):
+        found = {**settings_in(file), **found}
+    return found or None
+
+
+def _options_told(project: Project, path: str, tokens: list[str]) -> dict[str, tuple[object, str]]:
+    """The options that YAML and JSON files among the arguments give, each with its file."""
+    return {
+        name: (value, file.path)
+        for file in _data_files(project, path, tokens)
+        for name, value in options_in(file).items()
+    }
+
+
+def _data_files(project: Project, path: str, tokens: list[str]) -> list[SourceFile]:
+    """The YAML and JSON files of the tree among the arguments; deepspeed's say nothing here."""
+    found = []
+    for before, token in zip(["", *tokens], tokens, strict=False):
+        named = token.rpartition("=")[2]
+        if named.endswith((".yaml", ".yml", ".json")) and "deepspeed" not in (before + token):
+            places = places_of(named_path(named), path)
+            found += [project.data[p] for p in places if p in project.data][:1]
+    return found
 
 
 def _target(project: Project, path: str, tokens: list[str]) -> tuple[Module | None, list[str]]:
@@ -141,13 +167,3 @@ def flags_of(tokens: list[str]) -> dict[str, object]:
             index += 1
         flags[name.replace("-", "_")] = flag_value(value) if equals else True
     return flags
-
-
-def flag_value(text: str) -> object:
-    """The Python value of a flag's text, as HfArgumentParser and argparse read it."""
-    low = text.strip().lower()
-    if low in {"true", "yes"}:
-        return True
-    if low in {"false", "no"}:
-        return False
-    return None if low in {"none", "null"} else text.strip()

@@ -43,7 +43,8 @@ class Program:
 class Launch:
     """A line of a shell script that starts a Python file of the tree.
 
-    `settings` is what the Python configuration holds that is given, None if none is.
+    `settings` is what the configurations hold that are given, None if none is; `told` are the
+    flags that such a file gives, with its path.
     """
 
     path: str
@@ -52,6 +53,7 @@ class Launch:
     flags: dict[str, object] = field(default_factory=dict)
     variables: dict[str, str] = field(default_factory=dict)
     settings: dict[str, object] | None = None
+    told: dict[str, str] = field(default_factory=dict)
 
 
 def converts(path: str) -> bool:

@@ -157,6 +157,8 @@ class Project:
     def __init__(self, modules: list[Module], package: str = ""):
         """`package` is the dotted name of the root, where the root is a package itself."""
         self.package = package
+        #: The YAML and JSON files of the tree, by their paths.
+        self.data: dict[str, SourceFile] = {}
         self.modules = {m.path: m for m in modules}
         self._by_tail: dict[str, list[Module]] = {}
         self._folders: dict[str, list[Module]] = {}

@@ -55,6 +55,7 @@ def _scan(path: str | os.PathLike[str], processes: int) -> tuple[Scan, Project]:
     root, files, skipped = read_tree(path)
     modules, failed = _parse_all(files)
     project = Project(modules, package_name(root))
+    project.data = {f.path: f for f in files if f.kind in {"yaml", "json"}}
     findings = _find(project, modules, files)
     launches = [x for f in files if f.kind == "shell" for x in find_launches(project, f)]
     launches += through_scripts(files, launches)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from attnswitch.source import words
 from attnswitch.source.files.dependencies import finding as dependency
 from attnswitch.source.files.dependencies import install_line
-from attnswitch.source.launches import flag_value
+from attnswitch.source.given_files import flag_value
 from attnswitch.source.records import Finding
 from attnswitch.source.tree import SourceFile
 

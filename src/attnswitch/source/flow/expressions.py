@@ -166,6 +166,9 @@ class Expressions(Operators):
             return self.state.overridden("option", name) or option
         if _ARGUMENTS.search(text):  # of a parser outside the tree
             return self.state.overridden("option", name) or Chosen("option", name, UNKNOWN)
+        given = self.state.given(name)
+        if given is not None:
+            return given
         default = self.knowledge.config_defaults.get(name, UNKNOWN)
         return Chosen("config", name, default)
 

@@ -62,12 +62,12 @@ class NamedClasses(Objects):
         if not isinstance(name, str):
             return None
         default = given[1] if len(given) > 1 else Const(None)
-        settings = self.state.settings
-        if settings is not None and settings.get(name) is not ...:
-            if name in settings:
-                return Const(settings[name])
-            if words.is_switch(name) and isinstance(default, Const):
-                return default
+        told = self.state.given(name)
+        if told is not None:
+            return told
         if not words.is_switch(name):
             return None
+        settings = self.state.settings
+        if settings is not None and name not in settings and isinstance(default, Const):
+            return default
         return Chosen("config", name, default if isinstance(default, Const) else Unknown())

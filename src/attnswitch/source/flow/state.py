@@ -135,6 +135,11 @@ class State:
             return Template(HOLE)
         return Const(given)
 
+    def given(self, name: str) -> Value | None:
+        """What a configuration says that a script gives; None if it does not, or twice."""
+        value = ... if self.settings is None else self.settings.get(name, ...)
+        return None if value is ... else Const(value)
+
     def spend(self) -> bool:
         """Count one statement; False once the budget is gone."""
         self.steps += 1
