@@ -186,6 +186,9 @@ OTHER_FILES = {
         "dependency",
     ),
     "Dockerfile": ("FROM x\nRUN pip install a && \\\n    pip install flash-attn\n", 3, "dependency"),
+    "b.dockerfile": (
+        "FROM x\nRUN pip uninstall -y apex && pip install \\\n    flash-attn\n", 3, "dependency"
+    ),
     "README.md": ("# x\n```\npip install flash-attn --no-build-isolation\n```\n", 3, "dependency"),
     "Dockerfile.dev": ("FROM x\nRUN pip install flashinfer_python-0.2-cp38-abi3.whl\n", 2,
                        "dependency"),
@@ -196,6 +199,11 @@ OTHER_FILES = {
 NOT_IN_OTHER_FILES = {
     "a comment in a script": ("a.sh", "# pip install flash-attn\necho use --use-flash-attn\n"),
     "prose in a README": ("README.md", "We recommend flash-attn; pip is fine.\n"),
+    "an image from which it is removed": (
+        "Dockerfile",
+        "FROM x\nRUN pip uninstall -y torch \\\n    flash-attn apex \\\n    && echo done\n"
+        "RUN pip uninstall -y flash-attn; echo flash\n",
+    ),
     "a download in a README": ("README.md", "wget https://x.org/flash_attn-2.6.3-cp310.whl\n"),
     "a commented requirement": ("requirements.txt", "# flash-attn\ntorch\n"),
     "a sentence in a JSON": ("d.json", '{"text": "a flash_attn of light"}\n'),

@@ -99,16 +99,16 @@ def judge(events: list[Event], role: str, scripted: bool = False) -> Answer:
 
 
 def _of_the_role(events: list[Event], role: str) -> list[Event]:
-    """The events of one role; a part that hears or speaks counts with the language model.
+    """The events of one role; parts of other kinds count with the language model.
 
-    Beside a language model it counts where it asks for FlashAttention, and is no rival elsewhere.
+    Beside a language model they count where they ask for FlashAttention, and are no rivals.
     """
     mine = [e for e in events if e.role == role]
     if role != "language_model":
         return mine
     alone = not any(e.kind == "load" for e in mine)
-    speech = {id(e) for e in events if e.role == "speech" and (alone or e.family == "flash")}
-    return [e for e in events if e.role == role or id(e) in speech]
+    others = {id(e) for e in events if e.role == "other" and (alone or e.family == "flash")}
+    return [e for e in events if e.role == role or id(e) in others]
 
 
 def _picks(on: list[Event], off: list[Event]) -> set[Literal]:

@@ -100,10 +100,11 @@ _LANGUAGE = re.compile(
 )
 #: Variables that hold the name or the path of a vision tower.
 _TOWER = re.compile(r"^(?:mm_)?vision_tower(?:_name|_path|_name_or_path|_cfg)?$")
-#: Classes with a from_pretrained that loads no model.
+#: Classes with a from_pretrained that loads no model of language or vision, such as parts of a
+#: generator of images; a language model may be trained by masked diffusion.
 _NO_MODEL = re.compile(
     r"Tokenizer|Processor|Config|FeatureExtractor|Peft|Scheduler|Dataset|Image|Vae|VAE"
-    r"|(?<!Masked)Diffusion|UNet|Lora",  # a language model may be trained by masked diffusion
+    r"|(?<!Masked)Diffusion|Pipeline|Autoencoder|UNet|Lora",
     re.IGNORECASE,
 )
 

@@ -104,17 +104,21 @@ def _quoted(code: str, section: str) -> Iterator[str]:
 
 
 def detect_docker(file: SourceFile) -> Iterator[Finding]:
-    """Dockerfiles: lines of a RUN that name the package."""
-    running = False
+    """Dockerfiles: lines of a RUN that name the package, but for those that remove it."""
+    running = removing = False
     for number, line in enumerate(file.text.splitlines(), 1):
         stripped = line.strip()
         if stripped.startswith("#"):
             continue
         if re.match(r"(?i)(run|from|copy|env|arg|cmd|workdir|label|entrypoint)\b", stripped):
-            running = stripped.lower().startswith("run")
-        match = re.search(r"(?<![\w/])(flash[-_]attn|xformers)", stripped) if running else None
-        if match or (running and install_line(stripped)):
-            name = match.group(1) if match else install_line(stripped)
+            running, removing = stripped.lower().startswith("run"), False
+        kept = ""
+        for command in re.split(r"(&&|;|\|\|)", stripped):
+            removing = "uninstall" in command or (removing and command not in {"&&", ";", "||"})
+            kept += "" if removing else command
+        match = re.search(r"(?<![\w/])(flash[-_]attn|xformers)", kept) if running else None
+        if match or (running and install_line(kept)):
+            name = match.group(1) if match else install_line(kept)
             yield finding(file, number, name or "", "live", "installed into the image")
 
 

@@ -7,6 +7,7 @@ import re
 
 from attnswitch.source import words
 from attnswitch.source.flow import truth as truths
+from attnswitch.source.flow.composite import SOME_WHOLE_MODEL, picks_a_whole_model
 from attnswitch.source.flow.described import Described
 from attnswitch.source.flow.expressions import ITSELF
 from attnswitch.source.flow.machine import Given
@@ -111,7 +112,14 @@ class Calls(Methods, Outside, Parsers, Described, NamedClasses):
             inner = ([*function.args, *positional], joined, more)
             return self._one(function.function, node, name, inner, frame)
         if isinstance(function, Function):
-            return self.enter(function, arguments, line_of(frame, node))
+            result = self.enter(function, arguments, line_of(frame, node))
+            unknown = all(
+                isinstance(v, Unknown) and not isinstance(v, Loaded)
+                for _, v in alternatives(result)
+            )
+            if unknown and picks_a_whole_model(function.symbol):
+                return SOME_WHOLE_MODEL
+            return result
         if isinstance(function, Class):
             parser = self.parser_made(function, arguments)
             if parser is not None:

@@ -6,9 +6,19 @@ configurations of all its parts, and every part is made with what its configurat
 
 from __future__ import annotations
 
+import ast
 import re
 
-from attnswitch.source.flow.values import NOTHING, Const, Instance, Mapping, Unknown, Value
+from attnswitch.source.flow.values import (
+    NOTHING,
+    Const,
+    External,
+    Instance,
+    Mapping,
+    Unknown,
+    Value,
+)
+from attnswitch.source.project import Symbol
 
 #: Vision-language models that transformers brings, by the names of their classes.
 _NAMES = re.compile(
@@ -25,6 +35,9 @@ _ALWAYS = re.compile(r"^(?:Qwen2\w*VL|Mllama|Idefics[23])")
 #: The names of parts of such models, which are no whole ones.
 _PART = re.compile(r"Text|Vision(?!2)|Visual|PreTrained")
 _SETTING = "_attn_implementation"
+_END = "ForConditionalGeneration"
+#: Stands for whichever class such a function finds.
+SOME_WHOLE_MODEL = External("transformers.AutoModelForImageTextToText")
 
 
 def holds_a_tower(dotted: str, new: bool) -> bool:
@@ -47,6 +60,18 @@ def is_a_whole_model(dotted: str) -> bool:
     """True for such a class where it comes from transformers."""
     head, _, last = dotted.rpartition(".")
     return head.split(".")[0] == "transformers" and named_a_whole_model(last)
+
+
+def picks_a_whole_model(function: Symbol) -> bool:
+    """True for a function that finds a class by the end of its name, `ForConditionalGeneration`.
+
+    Which class that is depends on the checkpoint; written for models that see, it holds a tower.
+    """
+    if function.module is None or function.node is None or _END not in function.module.text:
+        return False
+    return any(
+        isinstance(node, ast.Constant) and node.value == _END for node in ast.walk(function.node)
+    )
 
 
 def _part(name: str) -> bool:

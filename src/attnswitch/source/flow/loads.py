@@ -38,10 +38,10 @@ from attnswitch.source.records import Line
 #: Named after the language model that they belong to: `Qwen2VisionTransformerPretrainedModel`.
 _VISION_PART = re.compile(r"Vision_?(?:Tower|Transformer|Model|Encoder)|VisualEncoder")
 _WHOLE = re.compile(r"CausalLM|ConditionalGeneration")
-#: Parts that hear or speak.
-_SPEECH = re.compile(
+#: Parts that hear or speak, and those of a generator of images.
+_OTHER_PARTS = re.compile(
     r"(?:speech|audio|voice)_?(?:generator|encoder|decoder|tower|tokenizer)|whisper|hubert|wav2vec"
-    r"|vocoder",
+    r"|vocoder|T5Encoder|CLIPText|Transformer2D|UNet\d|ControlNet",
     re.IGNORECASE,
 )
 
@@ -204,8 +204,8 @@ class Loads(Expressions):
         if "projector" in low or "resampler" in low or "projector" in frame.module.path.lower():
             return "projector"
         own = (name, frame.klass.dotted if frame.klass else "", frame.module.path.split("/")[-1])
-        if any(_SPEECH.search(text) for text in own):
-            return "speech"
+        if any(_OTHER_PARTS.search(text) for text in own):
+            return "other"
         if any(
             w in low
             for w in (

@@ -26,7 +26,7 @@ from attnswitch.source.flow.values import (
     Value,
     apply,
 )
-from attnswitch.source.mechanisms.options import flag_name, typed_flag
+from attnswitch.source.mechanisms.options import flag_name, option_choices, typed_flag
 from attnswitch.source.project import dotted_text
 
 _LOADERS = {"from_pretrained", "from_config", "_from_config"}
@@ -73,6 +73,8 @@ class Methods(Loads):
         base = self.evaluate(node.func.value, frame) if name in _READS else None
         if isinstance(base, (Mapping, Choice)) and name in {"get", "pop", "setdefault", "update"}:
             return apply(base, lambda b: self._mapping(b, name, node, arguments, frame))
+        if isinstance(base, Unknown) and name == "update":
+            self._began_elsewhere(node.func.value, arguments, frame)
         if isinstance(base, Unknown) and name in {"get", "pop"}:
             return self.field_of_some(arguments[0])
         if name.startswith("parse_") and isinstance(node.func, ast.Attribute):
@@ -109,6 +111,12 @@ class Methods(Loads):
         guard = self.state.outer | self.state.guard
         if record is not None and guard in record[1]:
             record[1].remove(guard)
+
+    def _began_elsewhere(self, name: ast.expr, arguments: Given, frame: Frame) -> None:
+        """`config.update(vars(args))`, of a dictionary that was read from a file."""
+        added = arguments[0][0] if arguments[0] else None
+        if isinstance(added, Mapping) and isinstance(name, ast.Name):
+            self.assign(name, Mapping(added.items, rest=True), name, frame)
 
     def _mapping(
         self, base: Value, name: str, node: ast.Call, arguments: Given, frame: Frame
@@ -177,6 +185,9 @@ class Methods(Loads):
             for keyword in node.keywords:
                 if keyword.arg == "default":
                     default = self.evaluate(keyword.value, frame)
-        options[name] = Chosen("option", flag, default, line_of(frame, node), typed_flag(node))
+        at = line_of(frame, node)
+        options[name] = Chosen(
+            "option", flag, default, at, typed_flag(node), choices=option_choices(node)
+        )
         if flag != name and flag in self.state.overrides:
             self.state.overrides.setdefault(name, self.state.overrides[flag])

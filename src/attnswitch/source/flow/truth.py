@@ -169,6 +169,9 @@ def compare(left: Value, sign: str, right: Value, text: str) -> Truth:
     if sign == "In" and isinstance(left, Const) and isinstance(right, Chosen):
         return _contains(right, left, text)
     if isinstance(left, Chosen) and other is not ... and sign in _SIGNS and not left.derived:
+        accepted = _of_all_choices(left, sign, other)
+        if accepted is not None:
+            return Truth(accepted)
         held: bool | None = None
         if isinstance(left.default, Const):
             try:
@@ -181,6 +184,17 @@ def compare(left: Value, sign: str, right: Value, text: str) -> Truth:
         truth = truth_of(left, text)
         return truth if other else truth.inverse()
     return branch(text)
+
+
+def _of_all_choices(chosen: Chosen, sign: str, other: object) -> bool | None:
+    """What a comparison gives for every value that the parser accepts; None if that differs."""
+    if not chosen.choices or not isinstance(chosen.default, Const):
+        return None
+    try:
+        found = {bool(_COMPARE[sign](v, other)) for v in (*chosen.choices, chosen.default.value)}
+    except TypeError:
+        return None
+    return found.pop() if len(found) == 1 else None
 
 
 def _contains(whole: Chosen, part: Const, text: str) -> Truth:

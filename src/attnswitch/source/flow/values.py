@@ -108,6 +108,7 @@ class Chosen(Value):
 
     `shown` is the option as it is typed. `derived` marks a text made from it: its last part, or
     in lower case; what the option contains can still be asked of it, what it equals cannot.
+    `choices` are the values that a parser accepts, empty if it accepts all.
     """
 
     kind: str
@@ -116,6 +117,7 @@ class Chosen(Value):
     at: Line | None = None
     shown: str = field(default="", compare=False)
     derived: bool = False
+    choices: tuple[object, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True)

@@ -40,6 +40,15 @@ def typed_flag(node: ast.Call) -> str:
     return next((n for n in names if isinstance(n, str) and n.startswith("--")), "")
 
 
+def option_choices(node: ast.Call) -> tuple[object, ...]:
+    """The values that `add_argument(choices=[…])` accepts, empty if it does not say all of them."""
+    for keyword in node.keywords:
+        if keyword.arg == "choices" and isinstance(keyword.value, (ast.List, ast.Tuple, ast.Set)):
+            values = tuple(constant(item) for item in keyword.value.elts)
+            return () if ... in values else values
+    return ()
+
+
 def _flag(node: ast.Call, place: Place) -> Iterator[Finding]:
     if not node.args:
         return
