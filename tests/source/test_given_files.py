@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 
 import pytest
 from results import entries
@@ -119,6 +120,8 @@ if __name__ == "__main__":
     [
         ("model:\n  use_flash_attn: true\n", "on"),
         ("model:\n  use_flash_attn: no\n", "off"),
+        ("model:\n  use_flash_attn: off\n", "off"),
+        ("model:\n  use_flash_attn: On\n", "on"),
         ("model:\n  use_flash_attn: true\nother:\n  use_flash_attn: false\n", "depends"),
         ("model:\n  depth: 2\n", "depends"),
     ],
@@ -132,3 +135,25 @@ def test_a_setting_in_a_given_configuration_is_what_it_says(text, flash, tree):
     found = entries(tree(files))
     assert found["train.py"].flash == "depends"
     assert found["a.sh"].flash == flash
+
+
+def test_a_file_of_data_is_not_read_for_options(tree):
+    long = "".join(f"question_{i}: why\n" for i in range(8_000))
+    files = {
+        "train.py": PARSES.replace("{asks}", SETTING),
+        "a.yaml": FLASH + long,
+        "a.sh": "python train.py --config a.yaml\n",
+    }
+    assert entries(tree(files))["a.sh"].flash == "depends"
+
+
+def test_a_line_of_blanks_takes_no_time(tree):
+    blanks = " " * 90_000
+    files = {
+        "train.py": PARSES.replace("{asks}", SETTING),
+        "a.yaml": f"attn_implementation: sdpa{blanks}x\n",
+        "a.sh": "python train.py --config a.yaml\n",
+    }
+    started = time.process_time()
+    entries(tree(files))
+    assert time.process_time() - started < 5  # a search over all pairs of blanks takes minutes

@@ -15,8 +15,12 @@ from attnswitch.source.tree import SourceFile
 #: A text that may be the name of a class.
 _NAMES_A_CLASS = re.compile(r"[A-Z]\w*")
 #: A line of YAML: how far it stands to the right, the key, and what follows.
-_LINE = re.compile(r"^(\s*)[\"']?([A-Za-z_][\w-]*)[\"']?\s*:(?:\s+(.*?))?\s*$")
+_LINE = re.compile(r"^(\s*)[\"']?([A-Za-z_][\w-]*)[\"']?\s*:(?:\s+(.*))?$")
 _COMMENT = re.compile(r"(?:^|\s)#.*$")
+#: What YAML calls true and false besides.
+_SAID = {"on": True, "off": False, "~": None}
+#: Longer files hold data, and no options.
+MOST_CHARACTERS = 100_000
 
 
 def settings_of(project: Project, module: Module) -> dict[str, object]:
@@ -96,6 +100,8 @@ def settings_in(file: SourceFile) -> dict[str, object]:
 
 def _pairs(file: SourceFile) -> Iterator[tuple[str, object, int]]:
     """Names with plain values, and how deep each stands; YAML line by line, templates and all."""
+    if len(file.text) > MOST_CHARACTERS:
+        return
     if file.kind == "json":
         try:
             yield from _nested(json.loads(file.text), 0)
@@ -103,10 +109,11 @@ def _pairs(file: SourceFile) -> Iterator[tuple[str, object, int]]:
             return
         return
     for line in file.text.splitlines():
-        match = _LINE.match(_COMMENT.sub("", line))
+        match = _LINE.match(_COMMENT.sub("", line).rstrip())
         if match and match.group(3) and match.group(3) not in {"|", ">", "|-", ">-"}:
-            name, text = match.group(2), match.group(3).strip("\"'")
-            yield name.replace("-", "_"), flag_value(text), len(match.group(1))
+            name, text = match.group(2).replace("-", "_"), match.group(3)
+            value = _SAID[text.lower()] if text.lower() in _SAID else flag_value(text.strip("\"'"))
+            yield name, value, len(match.group(1))
 
 
 def _nested(value: object, depth: int) -> Iterator[tuple[str, object, int]]:

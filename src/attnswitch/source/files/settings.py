@@ -10,7 +10,7 @@ from attnswitch.source import words
 from attnswitch.source.records import Finding
 from attnswitch.source.tree import SourceFile
 
-_KEY = re.compile(r"[\"']?([A-Za-z_][\w-]*)[\"']?\s*[:=](?!=)\s*(.*?)\s*,?\s*$")
+_KEY = re.compile(r"[\"']?([A-Za-z_][\w-]*)[\"']?\s*[:=](?!=)\s*(.*)$")
 _QUICK = re.compile(r"flash|attn|attention_impl|xformers|sdpa", re.IGNORECASE)
 
 
@@ -35,8 +35,8 @@ def detect_yaml(file: SourceFile) -> Iterator[Finding]:
         if line.lstrip().startswith("#"):
             continue
         match = _KEY.match(re.sub(r"\s#.*$", "", line).strip().removeprefix("- "))
-        if match and ":" in line and match.group(2) not in {"|", ">", ""}:
-            yield from _judge(file, number, match.group(1), _plain(match.group(2)))
+        if match and ":" in line and _written(match) not in {"|", ">", ""}:
+            yield from _judge(file, number, match.group(1), _plain(_written(match)))
 
 
 def detect_toml(file: SourceFile) -> Iterator[Finding]:
@@ -47,7 +47,12 @@ def detect_toml(file: SourceFile) -> Iterator[Finding]:
         code = re.sub(r"\s#.*$", "", line).strip()
         match = _KEY.match(code)
         if match and "=" in code and not code.startswith("#"):
-            yield from _judge(file, number, match.group(1), _plain(match.group(2)))
+            yield from _judge(file, number, match.group(1), _plain(_written(match)))
+
+
+def _written(match: re.Match[str]) -> str:
+    """The value beside a key, without the comma behind it."""
+    return match.group(2).rstrip().removesuffix(",").rstrip()
 
 
 def _plain(text: str) -> object:
