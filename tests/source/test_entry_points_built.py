@@ -339,3 +339,13 @@ def test_what_a_module_binds_is_found_by_a_name_that_is_not_known(imports, flash
     entry = entries(tree(files))["train.py"]
     assert entry.flash == flash
     assert any("family" in text for text in entry.depends_on) == (flash == "depends")
+
+
+def test_a_module_that_binds_its_own_names_is_followed_to_the_end(tree):
+    files = {
+        "models/__init__.py": "import models\nfrom . import dense\n\nTABLE = models.__dict__\n",
+        "models/dense.py": DENSE,
+        "train.py": BY_NAME,
+    }
+    entry = entries(tree(files))["train.py"]
+    assert entry.flash == "depends" and "too large" not in entry.because

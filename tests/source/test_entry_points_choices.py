@@ -157,3 +157,24 @@ if __name__ == "__main__":
 def test_a_class_found_by_the_end_of_its_name_may_hold_a_tower(ends, vision, tree):
     entry = entries(tree({"train.py": FINDS.replace("{ends}", ends)}))["train.py"]
     assert (entry.language_model, entry.vision_tower) == ("on", vision)
+
+
+HELPS = """\
+from transformers import AutoConfig, AutoModelForCausalLM
+
+
+def sees(config):
+    return config.architectures[0].endswith("ForConditionalGeneration")
+
+
+if __name__ == "__main__":
+    if sees(AutoConfig.from_pretrained("x")):
+        AutoModelForCausalLM.from_pretrained("x", attn_implementation="eager")
+    else:
+        AutoModelForCausalLM.from_pretrained("x", attn_implementation="flash_attention_2")
+"""
+
+
+def test_a_test_of_the_end_of_a_name_finds_no_class(tree):
+    entry = entries(tree({"train.py": HELPS}))["train.py"]
+    assert (entry.flash, entry.vision_tower) == ("on", "off")

@@ -170,12 +170,49 @@ if __name__ == "__main__":
         ("copy.deepcopy(config)", 'Qwen2ForCausalLM.from_pretrained("y")', "off"),
         ("copy.deepcopy(config)", "Qwen2Model(own)", "on"),
         ("copy.deepcopy(config)", "Qwen2Model(own.to_dict())", "on"),
+        ("copy.deepcopy(config)", "AutoModelForCausalLM.from_config(own.text_config)", "on"),
         ("config", 'Qwen2ForCausalLM.from_pretrained("y")', "on"),
     ],
 )
 def test_what_is_written_into_a_copy_that_nobody_gets_asks_for_nothing(copied, made, flash, tree):
     text = COPIED.replace("{copied}", copied).replace("{made}", made)
     assert entries(tree({"infer.py": text}))["infer.py"].flash == flash
+
+
+SHARED = """\
+import copy
+from transformers import AutoModelForCausalLM, Qwen2Model
+
+CONFIG = None
+
+
+def prepare(given):
+    global CONFIG
+    CONFIG = copy.deepcopy(given)
+    CONFIG._attn_implementation = "flash_attention_2"
+
+
+if __name__ == "__main__":
+    prepare(AutoModelForCausalLM.from_pretrained("x").config)
+    Qwen2Model(CONFIG)
+"""
+
+
+def test_a_copy_that_the_whole_module_sees_is_handed_on(tree):
+    assert entries(tree({"infer.py": SHARED}))["infer.py"].flash == "on"
+
+
+@pytest.mark.parametrize("other", ["a_other.py", "z_other.py"])
+def test_a_field_of_another_configuration_is_not_its_default(other, tree):
+    files = {
+        "infer.py": FIELD.replace("{default}", "True").replace("{held}", "config"),
+        other: (
+            "from dataclasses import dataclass\n\n\n@dataclass\nclass OtherConfig:\n"
+            "    flash_attention: bool = False\n"
+        ),
+    }
+    entry = entries(tree(files))["infer.py"]
+    assert (entry.flash, entry.default) == ("depends", "depends")
 
 
 TOWER = """\

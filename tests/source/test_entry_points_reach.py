@@ -219,11 +219,16 @@ def test_a_script_that_makes_an_object_which_loads_a_model_is_a_program(tree):
             "from chat import Chat\n\n\ndef build(path):\n    return Chat(path)\n\n\n"
             'class Live:\n    def __init__(self):\n        self.chat = build("x")\n'
         ),
+        "turns.py": (
+            "from chat import Chat\n\n\ndef one():\n    two()\n\n\ndef two():\n    near()\n\n\n"
+            "def near():\n    Chat('x')\n\n\ndef start():\n    one()\n    near()\n"
+        ),
+        "late.py": "from turns import start\n\nheld = start()\nprint(held)\n",
         "app.py": "from far import Live\n\nlive = Live()\nlive.run()\n",
         "names.py": 'from pathlib import Path\n\nhere = Path("x")\nprint(here)\n',
     }
     found = entries(tree(files))
-    assert (found["demo.py"].flash, found["app.py"].flash) == ("on", "on")
+    assert [found[f"{name}.py"].flash for name in ("demo", "app", "late")] == ["on"] * 3
     assert "names.py" not in found
 
 

@@ -152,6 +152,53 @@ def test_a_script_inside_a_package_does_not_import_it(line, flash, tree):
     assert entries(tree(files))["p/generate.py"].flash == flash
 
 
+def test_a_program_started_as_a_module_imports_its_package(tree):
+    files = {
+        "p/__init__.py": (
+            "import transformers\nfrom flash_attn import flash_attn_func\n\n\n"
+            "def forward(self, q):\n    return flash_attn_func(q, q, q)\n\n\n"
+            "transformers.models.llama.modeling_llama.LlamaAttention.forward = forward\n"
+        ),
+        "p/train.py": (
+            "from transformers import LlamaForCausalLM\n\n"
+            'if __name__ == "__main__":\n    LlamaForCausalLM.from_pretrained("x")\n'
+        ),
+        "a.sh": "python {how}\n",
+    }
+    for how, flash in (("p/train.py", "off"), ("-m p.train", "on")):
+        found = entries(tree({**files, "a.sh": f"python {how}\n"}))
+        assert (found["p/train.py"].flash, found["a.sh"].flash) == (flash, flash)
+
+
+SEES = """\
+from transformers import {tower}, AutoModelForCausalLM
+
+
+class {around}:
+    def __init__(self):
+        self.part = {tower}.from_pretrained("a", attn_implementation="flash_attention_2")
+        self.llm = AutoModelForCausalLM.from_pretrained("b", attn_implementation="eager")
+
+
+if __name__ == "__main__":
+    {around}()
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "around", "tower"),
+    [
+        ("infer.py", "LlavaWhisper", "SiglipVisionModel"),
+        ("whisper_demo.py", "Demo", "SiglipVisionModel"),
+        ("audio_encoder.py", "Demo", "SiglipVisionModel"),
+    ],
+)
+def test_a_tower_is_one_whatever_is_around_it(name, around, tower, tree):
+    text = SEES.replace("{around}", around).replace("{tower}", tower)
+    entry = entries(tree({name: text}))[name]
+    assert (entry.language_model, entry.vision_tower) == ("off", "on")
+
+
 def test_an_installed_command_of_a_package_imports_it(tree):
     files = {
         "p/__init__.py": "from p.patch import apply\n\napply()\n",

@@ -83,6 +83,14 @@ FINDINGS = {
     "own-boolean ": ("block = Block(dim=8, attn_flash=True)\n", 1),
     "own-boolean  ": ("class B:\n    def __init__(self):\n        self.use_fa_flash = False\n", 3),
     "class-registry ": ("def f(c):\n    return X_ATTENTION_CLASSES[c._attn_implementation]()\n", 2),
+    "class-registry  ": (
+        "X_ATTENTION_CLASSES = {'vanilla': A}\nX_ATTENTION_CLASSES['flash_attention_2'] = B\n",
+        2,
+    ),
+    "class-registry   ": (
+        "X_ATTENTION_CLASSES = {'vanilla': A}\nX_ATTENTION_CLASSES.update({'flash': B})\n",
+        2,
+    ),
     "monkey-patch": ("import t\nt.LlamaAttention.forward = flash_forward\n", 2),
     "monkey-patch ": (
         "import types\nfor layer in model.layers:\n"
@@ -188,6 +196,9 @@ OTHER_FILES = {
     "Dockerfile": ("FROM x\nRUN pip install a && \\\n    pip install flash-attn\n", 3, "dependency"),
     "b.dockerfile": (
         "FROM x\nRUN pip uninstall -y apex && pip install \\\n    flash-attn\n", 3, "dependency"
+    ),
+    "c.dockerfile": (
+        "FROM x\nRUN <<EOF\npip uninstall -y apex\npip install flash-attn\nEOF\n", 4, "dependency"
     ),
     "README.md": ("# x\n```\npip install flash-attn --no-build-isolation\n```\n", 3, "dependency"),
     "Dockerfile.dev": ("FROM x\nRUN pip install flashinfer_python-0.2-cp38-abi3.whl\n", 2,

@@ -83,7 +83,7 @@ def _launched(
     if bare.kind == "tool" and bare.flash == "off" and not entry.decided_by:
         entry.kind = "tool"
     if entry.flash == "on" and bare.flash == "depends":
-        entry.turn_off = _in_the_script(bare.turn_off, launch)
+        entry.turn_off = _in_the_script(bare.turn_off, launch) or entry.turn_off
     given = [_told(n, v, launch) for n, v in flags.items()]
     given += [f"{n}={v}" for n, v in variables.items()]
     starts = f"starts {program.module.path}"
@@ -97,11 +97,16 @@ def _told(name: str, value: object, launch: Launch) -> str:
     return f"--{name} {value}" if file is None else f"{name}: {value} ({file})"
 
 
-def _in_the_script(turn_off: str, launch: Launch) -> str:
-    """What to change in the script, or in the file that it gives, where an option decides."""
+def _in_the_script(turn_off: str, launch: Launch) -> str | None:
+    """What to change in the script, or in the file that it gives, where an option decides.
+
+    None where that is an option which the script does not give.
+    """
     first, further, others = turn_off.partition("; or ")
     option = re.fullmatch(r"(?:leave )?--([\w-]+) (\S+)", first)
     name = option.group(1).replace("-", "_") if option else ""
+    if first.startswith("leave") and name not in launch.flags:
+        return None
     if option and name in launch.told:
         value = "false" if option.group(2) == "out" else option.group(2)
         first = f"{name}: {value} in {launch.told[name]}"

@@ -18,6 +18,8 @@ _NAMES_A_CLASS = re.compile(r"[A-Z]\w*")
 _LINE = re.compile(r"^(\s*)[\"']?([A-Za-z_][\w-]*)[\"']?\s*:(?:\s+(.*))?$")
 _COMMENT = re.compile(r"(?:^|\s)#.*$")
 #: What YAML calls true and false besides.
+_BLOCK = re.compile(r"[|>][+-]?\d*[+-]?$")
+_NUMBER = re.compile(r"[+-]?\d{1,9}")
 _SAID = {"on": True, "off": False, "~": None}
 #: Longer files hold data, and no options.
 MOST_CHARACTERS = 100_000
@@ -82,7 +84,8 @@ def _entries(tree: ast.Module) -> Iterator[tuple[str, ast.expr]]:
 
 def options_in(file: SourceFile) -> dict[str, object]:
     """The plain values at the top of a YAML or JSON file, from which parsers take options."""
-    return {name: value for name, value, depth in _pairs(file) if depth == 0}
+    found = {name: value for name, value, depth in _pairs(file) if depth == 0}
+    return {name: value for name, value in found.items() if value is not ...}
 
 
 def settings_in(file: SourceFile) -> dict[str, object]:
@@ -99,7 +102,10 @@ def settings_in(file: SourceFile) -> dict[str, object]:
 
 
 def _pairs(file: SourceFile) -> Iterator[tuple[str, object, int]]:
-    """Names with plain values, and how deep each stands; YAML line by line, templates and all."""
+    """Names with plain values, and how deep each stands; YAML line by line, templates and all.
+
+    A value that is put in later, a reference, a tag or a list is `...`.
+    """
     if len(file.text) > MOST_CHARACTERS:
         return
     if file.kind == "json":
@@ -108,12 +114,27 @@ def _pairs(file: SourceFile) -> Iterator[tuple[str, object, int]]:
         except (ValueError, RecursionError):
             return
         return
+    inside: int | None = None  # how deep a text stands that goes on over lines
     for line in file.text.splitlines():
         match = _LINE.match(_COMMENT.sub("", line).rstrip())
-        if match and match.group(3) and match.group(3) not in {"|", ">", "|-", ">-"}:
-            name, text = match.group(2).replace("-", "_"), match.group(3)
-            value = _SAID[text.lower()] if text.lower() in _SAID else flag_value(text.strip("\"'"))
-            yield name, value, len(match.group(1))
+        depth = len(line) - len(line.lstrip())
+        if inside is not None and (depth > inside or not line.strip()):
+            continue
+        inside = None
+        if match and match.group(3):
+            if _BLOCK.match(match.group(3)):
+                inside = depth
+            else:
+                yield match.group(2).replace("-", "_"), _value(match.group(3)), depth
+
+
+def _value(text: str) -> object:
+    """The value of a text in YAML; `...` where it is not written out."""
+    if text.lower() in _SAID:
+        return _SAID[text.lower()]
+    if text.startswith(("$", "{", "[", "&", "*", "!")) or "{{" in text or "${" in text:
+        return ...
+    return int(text) if _NUMBER.fullmatch(text) else flag_value(text.strip("\"'"))
 
 
 def _nested(value: object, depth: int) -> Iterator[tuple[str, object, int]]:
@@ -121,7 +142,8 @@ def _nested(value: object, depth: int) -> Iterator[tuple[str, object, int]]:
         if isinstance(inner, dict):
             yield from _nested(inner, depth + 1)
         elif not isinstance(inner, list):
-            yield name.replace("-", "_"), inner, depth
+            whole = inner.encode("utf-8", "replace").decode() if isinstance(inner, str) else inner
+            yield name.replace("-", "_"), whole, depth
 
 
 def flag_value(text: str) -> object:

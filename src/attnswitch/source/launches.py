@@ -73,8 +73,9 @@ def launch_of(
     if module is None:
         return None
     told = _options_told(project, path, rest)
-    flags = {**{name: value for name, (value, _) in told.items()}, **flags_of(rest)}
-    files = {name: file for name, (_, file) in told.items()}
+    typed = flags_of(rest)
+    flags = {**{name: value for name, (value, _) in told.items()}, **typed}
+    files = {name: file for name, (_, file) in told.items() if name not in typed}
     return Launch(path, line, module, flags, environment, _settings(project, path, rest), files)
 
 
@@ -86,8 +87,20 @@ def _settings(project: Project, path: str, tokens: list[str]) -> dict[str, objec
             return settings_of(project, module)
     found: dict[str, object] = {}
     for file in _data_files(project, path, tokens):
-        found = {**settings_in(file), **found}
-    return found or None
+        found.update(settings_in(file))
+    typed = _typed_settings(tokens) if found else {}
+    return {**found, **typed} or None
+
+
+def _typed_settings(tokens: list[str]) -> dict[str, object]:
+    """What is typed beside a file: `model.use_flash_attn=false`, `--use_flash_attn false`."""
+    found: dict[str, object] = {}
+    for token in tokens:
+        name, equals, value = token.lstrip("-+~").partition("=")
+        if equals:
+            found[name.split(".")[-1].replace("-", "_")] = flag_value(value)
+    found.update({name.split(".")[-1]: value for name, value in flags_of(tokens).items()})
+    return {n: ... if isinstance(v, str) and "$" in v else v for n, v in found.items()}
 
 
 def _options_told(project: Project, path: str, tokens: list[str]) -> dict[str, tuple[object, str]]:
@@ -104,7 +117,8 @@ def _data_files(project: Project, path: str, tokens: list[str]) -> list[SourceFi
     found = []
     for before, token in zip(["", *tokens], tokens, strict=False):
         named = token.rpartition("=")[2]
-        if named.endswith((".yaml", ".yml", ".json")) and "deepspeed" not in (before + token):
+        deepspeed = "deepspeed" in before or "deepspeed" in token.partition("=")[0].split("/")[-1]
+        if named.endswith((".yaml", ".yml", ".json")) and not deepspeed:
             places = places_of(named_path(named), path)
             found += [project.data[p] for p in places if p in project.data][:1]
     return found
@@ -126,6 +140,8 @@ def _target(project: Project, path: str, tokens: list[str]) -> tuple[Module | No
             module = project.find_module(posixpath.dirname(path), name)
             if module is not None and module.is_package:
                 module = project.module_at(posixpath.join(module.folder, "__main__")) or module
+            if module is not None:
+                project.started_as_modules.add(module.path)
             return module, tokens[index + 2 :]
         if token.endswith(".py"):
             return _file(project, path, token), tokens[index + 1 :]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import posixpath
 import re
+from collections import deque
 from dataclasses import dataclass, field
 
 from attnswitch.source.configurations import is_configuration
@@ -126,9 +127,15 @@ def _loads(project: Project, made: Symbol | None, module: Module) -> bool:
     """
     if made is None or made.module is module:
         return False
-    todo, seen = [(made, 0)], set()
+    if made.key not in project.loading:
+        project.loading[made.key] = _leads_to_a_load(project, made)
+    return project.loading[made.key]
+
+
+def _leads_to_a_load(project: Project, made: Symbol) -> bool:
+    todo, seen = deque([(made, 0)]), set()
     while todo:
-        symbol, depth = todo.pop()
+        symbol, depth = todo.popleft()
         if symbol.kind not in {"class", "function"} or symbol.node is None or symbol.key in seen:
             continue
         seen.add(symbol.key)

@@ -159,6 +159,10 @@ class Project:
         self.package = package
         #: The YAML and JSON files of the tree, by their paths.
         self.data: dict[str, SourceFile] = {}
+        #: Whether a function or class loads a model, for those that were asked about.
+        self.loading: dict[tuple[str, int], bool] = {}
+        #: The programs that are started with `python -m`, which imports the packages around them.
+        self.started_as_modules: set[str] = set()
         self.modules = {m.path: m for m in modules}
         self._by_tail: dict[str, list[Module]] = {}
         self._folders: dict[str, list[Module]] = {}

@@ -36,7 +36,8 @@ def children(node: ast.AST) -> list[ast.AST]:
     """
     kind = node.__class__
     found: list[ast.AST] = []
-    for name in _KNOWN.get(kind) or _branches(kind):
+    names = _KNOWN.get(kind)
+    for name in _branches(kind) if names is None else names:
         value = getattr(node, name, None)
         if value.__class__ is list:
             found.extend([item for item in value if isinstance(item, _AST)])

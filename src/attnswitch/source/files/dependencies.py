@@ -12,6 +12,7 @@ from attnswitch.source.tree import SourceFile
 _INSTALL = re.compile(r"\b(?:pip3?|uv|conda|mamba|poetry|pixi)\b[^#]*\b(?:install|add)\b|\.whl\b")
 #: Fetches a file, and leaves installing it to another line.
 _DOWNLOAD = re.compile(r"\s*(?:\$ |RUN )?(?:wget|curl)\b(?!.*(?:&&|;|\|))")
+_SEPARATE = {"&&", "&", ";", "||"}
 _REQUIREMENT = re.compile(r"^[\s\"'\-]*([A-Za-z][\w.-]*)")
 
 
@@ -113,9 +114,10 @@ def detect_docker(file: SourceFile) -> Iterator[Finding]:
         if re.match(r"(?i)(run|from|copy|env|arg|cmd|workdir|label|entrypoint)\b", stripped):
             running, removing = stripped.lower().startswith("run"), False
         kept = ""
-        for command in re.split(r"(&&|;|\|\|)", stripped):
-            removing = "uninstall" in command or (removing and command not in {"&&", ";", "||"})
+        for command in re.split(r"(&&?|;|\|\|)", stripped):
+            removing = "uninstall" in command or (removing and command not in _SEPARATE)
             kept += "" if removing else command
+        removing = removing and stripped.endswith("\\")
         match = re.search(r"(?<![\w/])(flash[-_]attn|xformers)", kept) if running else None
         if match or (running and install_line(kept)):
             name = match.group(1) if match else install_line(kept)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import re
+from functools import lru_cache
 
 from attnswitch.source.flow.values import (
     NOTHING,
@@ -18,7 +19,7 @@ from attnswitch.source.flow.values import (
     Unknown,
     Value,
 )
-from attnswitch.source.project import Symbol
+from attnswitch.source.project import Symbol, dotted_text
 
 #: Vision-language models that transformers brings, by the names of their classes.
 _NAMES = re.compile(
@@ -65,12 +66,31 @@ def is_a_whole_model(dotted: str) -> bool:
 def picks_a_whole_model(function: Symbol) -> bool:
     """True for a function that finds a class by the end of its name, `ForConditionalGeneration`.
 
-    Which class that is depends on the checkpoint; written for models that see, it holds a tower.
+    Which class it returns depends on the checkpoint; written for models that see, it holds a tower.
     """
     if function.module is None or function.node is None or _END not in function.module.text:
         return False
+    return _finds_a_class(function.node)
+
+
+@lru_cache(maxsize=1024)
+def _finds_a_class(function: ast.AST) -> bool:
+    """True if the end of the name is compared, and what is looked up by a name is returned."""
+    nodes = list(ast.walk(function))
+    if not any(isinstance(node, ast.Constant) and node.value == _END for node in nodes):
+        return False
+    returned = [node.value for node in nodes if isinstance(node, ast.Return) and node.value]
+    names = {value.id for value in returned if isinstance(value, ast.Name)}
+    returned += [
+        node.value
+        for node in nodes
+        if isinstance(node, ast.Assign)
+        if any(isinstance(target, ast.Name) and target.id in names for target in node.targets)
+    ]
     return any(
-        isinstance(node, ast.Constant) and node.value == _END for node in ast.walk(function.node)
+        isinstance(value, ast.Subscript)
+        or (isinstance(value, ast.Call) and dotted_text(value.func) == "getattr")
+        for value in returned
     )
 
 

@@ -148,12 +148,12 @@ class Expressions(Operators):
         return UNKNOWN
 
     def _names_of_a_module(self, module: Module) -> Value:
-        """`package.__dict__`: what the top of a module binds, but for names of other packages."""
+        """`package.__dict__`: the modules, classes and functions that the top of a module binds."""
         found = ((name, self.project.attribute(module, name)) for name in module.bindings)
         held = tuple(
             (name, self.symbol_value(symbol))
             for name, symbol in found
-            if symbol is not None and symbol.kind != "external"
+            if symbol is not None and symbol.kind in {"module", "class", "function"}
         )
         return Mapping(held, rest=not held)
 
@@ -169,8 +169,7 @@ class Expressions(Operators):
         given = self.state.given(name)
         if given is not None:
             return given
-        default = self.knowledge.config_defaults.get(name, UNKNOWN)
-        return Chosen("config", name, default)
+        return Chosen("config", name, self.knowledge.config_default(name))
 
     def option(self, arguments: Arguments, name: str) -> Value:
         """An attribute of parsed arguments."""

@@ -71,7 +71,9 @@ class Interpreter(Targets):
             self.run_module(package, is_main=False)
 
     def _belongs_to_a_package(self, module: Module) -> bool:
-        """True for a program that only starts with `python -m`: it imports relatively."""
+        """True for a program that starts with `python -m`, as those do that import relatively."""
+        if module.path in self.project.started_as_modules:
+            return True
         return bool(_RELATIVE.search(module.text)) and any(
             isinstance(node, ast.ImportFrom) and node.level > 0
             for node in self.project.mentions(module.tree).imports

@@ -47,6 +47,7 @@ class Knowledge:
         self.pin: tuple[int, int] | None = None
         self._options: dict[str, list[Chosen]] = {}
         self.config_defaults: dict[str, Value] = {}
+        self._field_defaults: dict[str, set[Value]] = {}
         self.called_attributes: set[str] = set()
         self.methods: dict[str, list[tuple[Symbol, ast.AST]]] = {}
         self._fields: dict[tuple[tuple[str, int], str], Value | None] = {}
@@ -104,6 +105,15 @@ class Knowledge:
         agree = all(o.default == found[0].default for o in found)
         return found[0] if agree else replace(found[0], default=Unknown())
 
+    def config_default(self, name: str) -> Value:
+        """The default of a field of some configuration: of a constructor, else of dataclasses.
+
+        Unknown where the dataclasses do not agree.
+        """
+        fields = self._field_defaults.get(name, set())
+        agreed = next(iter(fields)) if len(fields) == 1 else Unknown()
+        return self.config_defaults.get(name, agreed)
+
     def _note_option(self, module: Module, node: ast.Call) -> None:
         name = flag_name(node)
         if name and (words.is_setting(name) or words.is_switch(name)):
@@ -128,7 +138,7 @@ class Knowledge:
                         has_options = True
                         self._options.setdefault(name, []).append(field)
                         if field.kind == "config" and isinstance(field.default, Const):
-                            self.config_defaults.setdefault(name, field.default)
+                            self._field_defaults.setdefault(name, set()).add(field.default)
         return has_options
 
     def _note_defaults(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> None:

@@ -38,11 +38,14 @@ from attnswitch.source.records import Line
 #: Named after the language model that they belong to: `Qwen2VisionTransformerPretrainedModel`.
 _VISION_PART = re.compile(r"Vision_?(?:Tower|Transformer|Model|Encoder)|VisualEncoder")
 _WHOLE = re.compile(r"CausalLM|ConditionalGeneration")
-#: Parts that hear or speak, and those of a generator of images.
+#: Parts that hear or speak, and those of a generator of images, by the class that is loaded.
 _OTHER_PARTS = re.compile(
-    r"(?:speech|audio|voice)_?(?:generator|encoder|decoder|tower|tokenizer)|whisper|hubert|wav2vec"
-    r"|vocoder|T5Encoder|CLIPText|Transformer2D|UNet\d|ControlNet",
+    r"whisper|hubert|wav2vec|vocoder|T5Encoder|CLIPText|Transformer2D|UNet\d|ControlNet",
     re.IGNORECASE,
+)
+#: Parts that hear or speak, by what is around the load besides.
+_SPEECH = re.compile(
+    r"(?:speech|audio|voice)_?(?:generator|encoder|decoder|tower|tokenizer)", re.IGNORECASE
 )
 
 
@@ -204,7 +207,8 @@ class Loads(Expressions):
         if "projector" in low or "resampler" in low or "projector" in frame.module.path.lower():
             return "projector"
         own = (name, frame.klass.dotted if frame.klass else "", frame.module.path.split("/")[-1])
-        if any(_OTHER_PARTS.search(text) for text in own):
+        speaks = any(_SPEECH.search(text) for text in own)
+        if _OTHER_PARTS.search(name) or (speaks and words.role_of(name) != "vision_tower"):
             return "other"
         if any(
             w in low

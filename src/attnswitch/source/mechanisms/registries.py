@@ -32,12 +32,14 @@ def detect(node: ast.AST, place: Place) -> Iterator[Finding]:
         yield from _table(node, place)
     elif isinstance(node, ast.Subscript):
         name = dotted_text(node.value)
-        if REGISTRY.search(name) and _chooses_a_kernel(node.value, place):
+        put = isinstance(node.ctx, ast.Store) and _IMPLEMENTATION.search(ast.unparse(node.slice))
+        if REGISTRY.search(name) and (put or _chooses_a_kernel(node.value, place)):
             yield from _use(node, name, node.slice, isinstance(node.ctx, ast.Store), place)
     elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
         name = dotted_text(node.func.value)
         chooses = node.func.attr in {"get", "register", "update"} and bool(node.args)
-        if REGISTRY.search(name) and chooses and _chooses_a_kernel(node.func.value, place):
+        put = chooses and _IMPLEMENTATION.search(" ".join(ast.unparse(a) for a in node.args))
+        if REGISTRY.search(name) and chooses and (put or _chooses_a_kernel(node.func.value, place)):
             yield from _use(node, name, node.args[0], node.func.attr != "get", place)
     elif isinstance(node, ast.Call) and dotted_text(node.func) == "setattr" and len(node.args) == 3:
         name = dotted_text(node.args[0])
