@@ -157,11 +157,9 @@ class Project:
     def __init__(self, modules: list[Module], package: str = ""):
         """`package` is the dotted name of the root, where the root is a package itself."""
         self.package = package
-        #: The YAML and JSON files of the tree, by their paths.
+        #: YAML and JSON files by path; what is known to load a model; what `python -m` starts.
         self.data: dict[str, SourceFile] = {}
-        #: Whether a function or class loads a model, for those that were asked about.
         self.loading: dict[tuple[str, int], bool] = {}
-        #: The programs that are started with `python -m`, which imports the packages around them.
         self.started_as_modules: set[str] = set()
         self.modules = {m.path: m for m in modules}
         self._by_tail: dict[str, list[Module]] = {}
@@ -388,7 +386,7 @@ def find_method(node: ast.ClassDef, name: str) -> FunctionNode | None:
 def dotted_text(node: ast.AST) -> str:
     """`a.b.c` for a chain of names and attributes; calls and subscripts are passed through."""
     tail = ""
-    while True:  # asked of every name of a tree, several times
+    while True:
         if isinstance(node, ast.Name):
             return node.id + tail
         if isinstance(node, ast.Attribute):
