@@ -22,6 +22,9 @@ from attnswitch.source.shell_text import (
 )
 from attnswitch.source.tree import SourceFile
 
+#: What names a program as Python names modules.
+_BY_MODULE = ("-m", "--module")
+
 
 def find_launches(project: Project, file: SourceFile) -> list[Launch]:
     """Every launch of a Python file of the tree in one shell script."""
@@ -33,6 +36,8 @@ def find_launches(project: Project, file: SourceFile) -> list[Launch]:
             launch = launch_of(project, file.path, command.line, words, command.variables)
             if launch:
                 found.append(launch)
+            if launch and launch.as_module:
+                project.started_as_modules.add(launch.program.path)
     return found
 
 
@@ -72,21 +77,28 @@ def launch_of(
     module, rest = _target(project, path, tokens)
     if module is None:
         return None
-    told = _options_told(project, path, rest)
-    typed = flags_of(rest)
-    flags = {**{name: value for name, (value, _) in told.items()}, **typed}
-    files = {name: file for name, (_, file) in told.items() if name not in typed}
-    return Launch(path, line, module, flags, environment, _settings(project, path, rest), files)
+    given = _data_files(project, path, rest)
+    settings = _settings(project, path, rest, given)
+    found = Launch(path, line, module, flags_of(rest), environment, settings)
+    for file in reversed(given):  # what is typed goes before, and then the last file
+        for option, told in options_in(file).items():
+            if option not in found.flags:
+                found.flags[option], found.told[option] = told, file.path
+    named = len(tokens) - len(rest) - 2
+    found.as_module = named >= 0 and tokens[named] in _BY_MODULE
+    return found
 
 
-def _settings(project: Project, path: str, tokens: list[str]) -> dict[str, object] | None:
+def _settings(
+    project: Project, path: str, tokens: list[str], given: list[SourceFile]
+) -> dict[str, object] | None:
     """What the configurations among the arguments hold, None if there are none."""
     for token in tokens:
         module = _file(project, path, token.rpartition("=")[2]) if token.endswith(".py") else None
         if module is not None and is_configuration(module):
             return settings_of(project, module)
     found: dict[str, object] = {}
-    for file in _data_files(project, path, tokens):
+    for file in given:
         found.update(settings_in(file))
     typed = _typed_settings(tokens) if found else {}
     return {**found, **typed} or None
@@ -101,15 +113,6 @@ def _typed_settings(tokens: list[str]) -> dict[str, object]:
             found[name.split(".")[-1].replace("-", "_")] = flag_value(value)
     found.update({name.split(".")[-1]: value for name, value in flags_of(tokens).items()})
     return {n: ... if isinstance(v, str) and "$" in v else v for n, v in found.items()}
-
-
-def _options_told(project: Project, path: str, tokens: list[str]) -> dict[str, tuple[object, str]]:
-    """The options that YAML and JSON files among the arguments give, each with its file."""
-    return {
-        name: (value, file.path)
-        for file in _data_files(project, path, tokens)
-        for name, value in options_in(file).items()
-    }
 
 
 def _data_files(project: Project, path: str, tokens: list[str]) -> list[SourceFile]:
@@ -133,15 +136,13 @@ def _target(project: Project, path: str, tokens: list[str]) -> tuple[Module | No
     if not launcher:
         return None, []
     for index, token in enumerate(tokens):
-        if token in {"-m", "--module"} and index + 1 < len(tokens):
+        if token in _BY_MODULE and index + 1 < len(tokens):
             name = tokens[index + 1]
             if name.startswith(("torch.", "accelerate", "deepspeed")):
                 continue
             module = project.find_module(posixpath.dirname(path), name)
             if module is not None and module.is_package:
                 module = project.module_at(posixpath.join(module.folder, "__main__")) or module
-            if module is not None:
-                project.started_as_modules.add(module.path)
             return module, tokens[index + 2 :]
         if token.endswith(".py"):
             return _file(project, path, token), tokens[index + 1 :]

@@ -45,7 +45,7 @@ class Launch:
     """A line of a shell script that starts a Python file of the tree.
 
     `settings` is what the configurations hold that are given, None if none is; `told` are the
-    flags that such a file gives, with its path.
+    flags that such a file gives, with its path. `as_module`: by `python -m`.
     """
 
     path: str
@@ -55,6 +55,7 @@ class Launch:
     variables: dict[str, str] = field(default_factory=dict)
     settings: dict[str, object] | None = None
     told: dict[str, str] = field(default_factory=dict)
+    as_module: bool = False
 
 
 def converts(path: str) -> bool:

@@ -32,14 +32,18 @@ def detect(node: ast.AST, place: Place) -> Iterator[Finding]:
         yield from _table(node, place)
     elif isinstance(node, ast.Subscript):
         name = dotted_text(node.value)
-        put = isinstance(node.ctx, ast.Store) and _IMPLEMENTATION.search(ast.unparse(node.slice))
-        if REGISTRY.search(name) and (put or _chooses_a_kernel(node.value, place)):
-            yield from _use(node, name, node.slice, isinstance(node.ctx, ast.Store), place)
+        writes = isinstance(node.ctx, ast.Store)
+        put = [node.slice] if writes else []
+        if REGISTRY.search(name) and _chooses_a_kernel(node.value, put, place):
+            yield from _use(node, name, node.slice, writes, place)
     elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
         name = dotted_text(node.func.value)
         chooses = node.func.attr in {"get", "register", "update"} and bool(node.args)
-        put = chooses and _IMPLEMENTATION.search(" ".join(ast.unparse(a) for a in node.args))
-        if REGISTRY.search(name) and chooses and (put or _chooses_a_kernel(node.func.value, place)):
+        if (
+            chooses
+            and REGISTRY.search(name)
+            and _chooses_a_kernel(node.func.value, node.args, place)
+        ):
             yield from _use(node, name, node.args[0], node.func.attr != "get", place)
     elif isinstance(node, ast.Call) and dotted_text(node.func) == "setattr" and len(node.args) == 3:
         name = dotted_text(node.args[0])
@@ -47,13 +51,18 @@ def detect(node: ast.AST, place: Place) -> Iterator[Finding]:
             yield from _use(node, name, node.args[1], True, place)
 
 
-def _names_one(table: ast.Dict) -> bool:
-    """True if a table names a kernel, or says that there is none: `"eager": LlamaAttention`."""
-    return bool(_IMPLEMENTATION.search(ast.unparse(table)))
+def _names_one(written: ast.expr) -> bool:
+    """True if a table or a row names a kernel, or says that there is none: `"eager": …`."""
+    return bool(_IMPLEMENTATION.search(ast.unparse(written)))
 
 
-def _chooses_a_kernel(table: ast.expr, place: Place) -> bool:
-    """False for a table of the tree whose rows are kinds of attention, and no implementations."""
+def _chooses_a_kernel(table: ast.expr, put: list[ast.expr], place: Place) -> bool:
+    """False for a table of the tree whose rows are kinds of attention, and no implementations.
+
+    `put` is what is put into it, or asked of it, here.
+    """
+    if any(_names_one(item) for item in put):
+        return True
     symbol = place.project.resolve_dotted(place.module, table)
     written = getattr(symbol.node, "value", None) if symbol is not None else None
     return not isinstance(written, ast.Dict) or not written.keys or _names_one(written)
