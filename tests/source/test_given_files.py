@@ -60,6 +60,8 @@ def test_a_file_of_options_gives_them(name, text, flash, tree):
     [
         ("train.py --config=a.yaml", "on"),
         ("train.py a.yaml", "on"),
+        ("train.py a.yaml b.yaml", "off"),
+        ("train.py b.yaml a.yaml", "on"),
         ("train.py --config a.yaml --attn_implementation sdpa", "off"),
         ("train.py --deepspeed a.yaml", "depends"),
         ("train.py --config deepspeed/a.yaml", "on"),
@@ -71,6 +73,7 @@ def test_what_is_typed_goes_before_what_a_file_says(command, flash, tree):
     files = {
         "train.py": PARSES.replace("{asks}", SETTING),
         "a.yaml": FLASH,
+        "b.yaml": SDPA,
         "deepspeed/a.yaml": FLASH,
         "a.sh": f"accelerate launch --config_file a.yaml {command}\n",
     }
